@@ -1,0 +1,158 @@
+"""Artefacts: tensors (safetensors) and a spec from which a finished model is built again.
+
+The spec names who builds the model (a method's `build` with its knobs) and what differs from a fresh build: layers
+that a method replaced or made narrower. No code is stored, so an artefact can be read without trust.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.utils import parametrize
+
+from benchmarks.models.layers import LAYERS, Layer, set_module
+from benchmarks.records import read_json, write_json
+from benchmarks.run import MethodError
+
+#: How plain torch layers are described; others must be a `Layer` or come from the builder.
+PLAIN = {
+    "Linear": lambda m: {"in_features": m.in_features, "out_features": m.out_features, "bias": m.bias is not None},
+    "Conv2d": lambda m: {
+        "in_channels": m.in_channels,
+        "out_channels": m.out_channels,
+        "kernel_size": list(m.kernel_size),
+        "stride": list(m.stride),
+        "padding": m.padding if isinstance(m.padding, str) else list(m.padding),
+        "groups": m.groups,
+        "bias": m.bias is not None,
+    },
+    "BatchNorm2d": lambda m: {"num_features": m.num_features},
+    "LayerNorm": lambda m: {"normalized_shape": list(m.normalized_shape)},
+    "Embedding": lambda m: {"num_embeddings": m.num_embeddings, "embedding_dim": m.embedding_dim},
+    "Identity": lambda m: {},
+}
+
+
+def describe(module: nn.Module) -> dict[str, Any] | None:
+    """A leaf module as plain values, or None where only its builder can make it."""
+    if isinstance(module, Layer):
+        return {"layer": f"{type(module).__module__}:{module.name}", "args": module.args()}
+    kind = type(module).__name__
+    if type(module) is getattr(nn, kind, None) and kind in PLAIN:
+        return {"plain": kind, "args": PLAIN[kind](module)}
+    return None
+
+
+def differences(model: nn.Module, fresh: nn.Module) -> dict[str, Any]:
+    """Path -> description of every module of `model` that a fresh build does not have in that form."""
+    before = {path: describe(module) for path, module in fresh.named_modules()}
+    changed: dict[str, Any] = {}
+    for path, module in model.named_modules():
+        if any(path.startswith(f"{done}.") for done in changed):
+            continue
+        now = describe(module)
+        if now is not None and now != before.get(path):
+            changed[path] = now
+        elif now is None and path not in before:
+            raise MethodError(
+                f"{path} ({type(module).__name__}) is neither in the built model nor a Layer: make it a subclass of "
+                "benchmarks.models.layers.Layer, so that it can be stored"
+            )
+    return changed
+
+
+def make_layer(entry: dict[str, Any]) -> nn.Module:
+    """A module from its description; only torch's plain layers and registered Layers can be made."""
+    if "plain" in entry:
+        if entry["plain"] not in PLAIN:
+            raise ValueError(f"artefact: {entry['plain']!r} is no plain layer")
+        return getattr(nn, entry["plain"])(**entry["args"])
+    module = entry["layer"].partition(":")[0]
+    if not module.startswith(("methods.", "benchmarks.models.", "joulemark_plugin_")):
+        raise ValueError(f"artefact: {module!r} is no module of layers")
+    importlib.import_module(module)
+    return LAYERS[entry["layer"]](**entry["args"])
+
+
+@torch.no_grad()
+def bake(model: nn.Module) -> nn.Module:
+    """Make parametrisations (masks and the like) part of the weights, so that what is stored is what is served."""
+    for module in model.modules():
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):
+                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return model.eval()
+
+
+def save(
+    folder: Path,
+    model: Any,
+    spec: dict[str, Any],
+    training: dict[str, Any],
+    fresh: Callable[[], nn.Module],
+    kept: Mapping[str, nn.Module] | None = None,
+) -> None:
+    """Write an artefact whole or not at all.
+
+    Args:
+        folder: where it will lie.
+        model: the trained model; None for a system that is no module, or one that only serves another's artefact.
+        spec: who built it (`builder`), or `same_as`.
+        training: the log of its training.
+        fresh: makes a fresh build of the builder, to see what differs.
+        kept: models kept on the way, by place (`round=7`).
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for place, module in (kept or {}).items():
+        _write_model(temporary / "kept" / place, module, spec, fresh)
+    write_json(temporary / "training.json", training)
+    if model is None:
+        write_json(temporary / "spec.json", spec)
+    else:
+        _write_model(temporary, model, spec, fresh)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+
+
+def _write_model(folder: Path, model: nn.Module, spec: dict[str, Any], fresh: Callable[[], nn.Module]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors")
+    layers = differences(model, fresh())
+    write_json(folder / "spec.json", {**spec, "layers": layers, "sha256": _sha256(folder)})
+
+
+def load_tensors(folder: Path, fresh: nn.Module, spec: dict[str, Any], device: torch.device) -> nn.Module:
+    """A fresh build of the spec's builder -> the finished model.
+
+    Raises:
+        ValueError: the tensors are not those that were written.
+    """
+    if _sha256(folder) != spec["sha256"]:
+        raise ValueError(f"{folder / 'model.safetensors'}: is not what its spec says (sha256 differs)")
+    for path, entry in spec["layers"].items():
+        set_module(fresh, path, make_layer(entry))
+    fresh.load_state_dict(load_file(folder / "model.safetensors"))
+    return fresh.to(device).eval()
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """The spec of a finished artefact."""
+    spec = read_json(folder / "spec.json")
+    if spec is None:
+        raise FileNotFoundError(f"{folder}: the artefact is missing; its chunk must be run again")
+    return spec
+
+
+def _sha256(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()

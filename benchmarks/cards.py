@@ -1,0 +1,298 @@
+"""Cards and plans as files: read, checked, expanded to arms (task and method with their knobs, without a seed)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.digests import ROOT, digest
+from benchmarks.knobs import InputError, check_names, check_value, did_you_mean
+
+SCHEMAS = ROOT / "workflow" / "schemas"
+#: Knobs of every method; they enter a key only where they differ from their default.
+COMMON = ("start", "width", "budget", "lr_factor")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """safe_load that refuses a key given twice instead of silently keeping the last."""
+
+
+def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise InputError(f"line {node.start_mark.line + 1}: the key {key!r} is given twice")
+    return yaml.constructor.SafeConstructor.construct_mapping(loader, node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping; anything else is one clear line."""
+    try:
+        value = yaml.load(path.read_text(), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except FileNotFoundError:
+        raise InputError(f"{show(path)}: there is no such file") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{show(path)}: {' '.join(str(error).split())}") from None
+    except InputError as error:
+        raise InputError(f"{show(path)}: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{show(path)}: is no mapping of keys to values")
+    return value
+
+
+def show(path: Path) -> str:
+    """A path as a person knows it: relative to the project or to where they stand."""
+    for base in (ROOT, Path.cwd()):
+        if path.is_relative_to(base):
+            return path.relative_to(base).as_posix()
+    return str(path)
+
+
+@cache
+def _validator(schema: str) -> Any:
+    try:
+        import jsonschema
+    except ImportError:  # a bare machine runs plans that were checked at home
+        return None
+    return jsonschema.Draft202012Validator(yaml.safe_load((SCHEMAS / f"{schema}.schema.yaml").read_text()))
+
+
+def check_schema(value: Any, schema: str, where: str) -> None:
+    """Raise InputError with one line for the deepest fault that the schema finds."""
+    validator = _validator(schema)
+    if validator is None:
+        return
+    from jsonschema.exceptions import best_match
+
+    error = best_match(validator.iter_errors(value))
+    if error is None:
+        return
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path).lstrip(".")
+    message = error.message if len(error.message) < 200 else error.message[:200] + "..."
+    if error.validator == "additionalProperties":
+        allowed = error.schema.get("properties", {})
+        unknown = sorted(set(error.instance) - set(allowed))
+        message = f"unknown key {unknown[0]!r}; {did_you_mean(unknown[0], allowed)}"
+    if error.validator == "oneOf" and all("required" in option for option in error.validator_value):
+        message = "needs exactly one of " + ", ".join(option["required"][0] for option in error.validator_value)
+    raise InputError(f"{where}: {place + ': ' if place else ''}{message}")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A task and a method with all their knobs; with a seed it is a cell.
+
+    Attributes:
+        task, task_knobs: name and full knobs.
+        method: {"method": name, "knobs": {...}} with nested cells in the same form.
+    """
+
+    task: str
+    task_knobs: Mapping[str, Any]
+    method: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """A digest that names the arm in tables and claims."""
+        return digest([self.task, self.task_knobs, self.method])
+
+    @property
+    def task_id(self) -> str:
+        """A digest that names the task with its knobs."""
+        return digest([self.task, self.task_knobs])
+
+
+@dataclass
+class CardRun:
+    """One run of a card, for one setting of its task."""
+
+    task: str
+    task_knobs: dict[str, Any]
+    arms: list[Arm]
+    baseline: Arm
+    workloads: list[str]
+    seeds: int | None
+    plan: str | None
+    tour: bool
+
+
+@dataclass
+class Card:
+    """A paper or a study: what is run, and the claims with their sides resolved to arms."""
+
+    key: str
+    path: Path
+    raw: dict[str, Any]
+    runs: list[CardRun] = field(default_factory=list)
+
+    @property
+    def is_paper(self) -> bool:
+        """False for a study without a paper."""
+        return "paper" in self.raw
+
+    @property
+    def scope(self) -> str:
+        """The name of its target: paper_<key> or study_<key>."""
+        return f"{'paper' if self.is_paper else 'study'}_{self.key}"
+
+
+class Resolver:
+    """Knobs as typed in a card -> full, checked, canonical knobs, by the index."""
+
+    def __init__(self, index: Mapping[str, Any], small: bool = False) -> None:
+        self.index = index
+        self.small = small
+
+    def task(self, name: str, typed: Mapping[str, Any] | None, where: str) -> list[dict[str, Any]]:
+        """All settings of a task's grid."""
+        entry = self._entry("tasks", "task", name, where)
+        return list(self._grid(entry, typed or {}, f"{where}.{name}"))
+
+    def method(self, name: str, typed: Mapping[str, Any] | None, where: str) -> list[dict[str, Any]]:
+        """All settings of a method's grid, in canonical form."""
+        entry = self._entry("methods", "method", name, where)
+        return [{"method": name, "knobs": knobs} for knobs in self._grid(entry, typed or {}, f"{where}.{name}")]
+
+    def _entry(self, table: str, what: str, name: str, where: str) -> Mapping[str, Any]:
+        if name in self.index["errors"]:
+            return {"knobs": None, "stages": ["fit"], "small": {}}
+        check_names([name], self.index[table], what, where)
+        return self.index[table][name]
+
+    def _grid(self, entry: Mapping[str, Any], typed: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
+        if not isinstance(typed, Mapping):
+            raise InputError(f"{where}: knobs are a mapping, not {typed!r}")
+        if entry["knobs"] is None:  # its file raises: planned as typed, it will be a failed record
+            yield dict(typed)
+            return
+        knobs = {knob["name"]: knob for knob in entry["knobs"]}
+        check_names(typed, knobs, "knob", where)
+        if "stages" in entry and not stands_on_start(entry["stages"]):
+            knobs.pop("start")  # trained from scratch: it starts from nothing
+            if "start" in typed:
+                raise InputError(f"{where}.start: trains from scratch, so it has no start")
+        typed = {**(entry["small"] if self.small else {}), **typed}
+        options = []
+        for name, knob in knobs.items():
+            if name in typed:
+                values = typed[name] if isinstance(typed[name], list) else [typed[name]]
+                if not values:
+                    raise InputError(f"{where}.{name}: an empty list runs nothing")
+                if len({digest(value) for value in values}) < len(values):
+                    raise InputError(f"{where}.{name}: a value is given twice")
+                options.append([self._value(knob, value, f"{where}.{name}") for value in values])
+            else:
+                options.append([self._value(knob, knob["default"], f"{where}.{name}")])
+        for choice in itertools.product(*options):
+            yield self._canonical(entry, dict(zip(knobs, choice, strict=True)))
+
+    def _value(self, knob: Mapping[str, Any], value: Any, where: str) -> Any:
+        if knob["kind"] != "cell":
+            return check_value(knob, value, where)
+        return None if value is None else self.cell(value, where)
+
+    def cell(self, value: Any, where: str) -> dict[str, Any]:
+        """A reference to one cell in canonical form."""
+        if isinstance(value, str):
+            value = {value: {}}
+        if not isinstance(value, Mapping) or len(value) != 1:
+            raise InputError(f"{where}: a cell is `baseline` or {{method: {{knob: value}}}}, not {value!r}")
+        ((name, knobs),) = value.items()
+        settings = self.method(str(name), knobs, where)
+        if len(settings) != 1:
+            raise InputError(f"{where}: a reference names one cell, not a grid of {len(settings)}")
+        return settings[0]
+
+    @staticmethod
+    def _canonical(entry: Mapping[str, Any], knobs: dict[str, Any]) -> dict[str, Any]:
+        """Common knobs only where they say something, so that a new common knob makes no new cells."""
+        if "stages" not in entry:
+            return knobs
+        defaults = {knob["name"]: knob["default"] for knob in entry["knobs"]}
+        for name in COMMON:
+            if name != "start" and knobs.get(name) == defaults.get(name):
+                knobs.pop(name, None)
+        return knobs
+
+
+def stands_on_start(stages: list[str]) -> bool:
+    """True for a method that acts on a trained cell: it overrides adapt or serve, and neither build nor fit."""
+    return bool(set(stages) & {"adapt", "serve"}) and not set(stages) & {"build", "fit"}
+
+
+def load_card(path: Path, resolver: Resolver) -> Card:
+    """Read and check one card, expand its runs, and resolve the sides of its checks.
+
+    Raises:
+        InputError: one line that names file, key and what is allowed.
+    """
+    raw, where = read_yaml(path), show(path)
+    check_schema(raw, "card", where)
+    card = Card(key=(raw.get("paper") or raw["study"])["key"], path=path, raw=raw)
+    if path.stem != card.key:
+        raise InputError(f"{where}: the key is {card.key!r}, so the file must be {card.key}.yaml")
+    ids = [claim["id"] for claim in raw["claims"]]
+    for id in ids:
+        if ids.count(id) > 1:
+            raise InputError(f"{where}: claims: the id {id!r} is given twice")
+    for number, run in enumerate(raw["runs"]):
+        card.runs += _expand(run, resolver, f"{where}: runs[{number}]")
+    return card
+
+
+def _expand(run: Mapping[str, Any], resolver: Resolver, where: str) -> Iterator[CardRun]:
+    ((task, typed),) = run["task"].items()
+    untrained = {"budget": 0.0} if run.get("train") is False else {}
+    for task_knobs in resolver.task(task, typed, f"{where}.task"):
+        methods = [
+            setting
+            for name, knobs in run["methods"].items()
+            for setting in resolver.method(name, {**untrained, **(knobs or {})}, f"{where}.methods")
+        ]
+        ((base, base_knobs),) = (run.get("baseline") or {"baseline": {}}).items()
+        bases = resolver.method(base, {**untrained, **(base_knobs or {})}, f"{where}.baseline")
+        if len(bases) != 1:
+            raise InputError(f"{where}.baseline: names one cell, not a grid of {len(bases)}")
+        _check_pairing(task, methods, resolver.index, where)
+        workloads = run.get("workloads", [])
+        _check_workloads(task, workloads, resolver.index, f"{where}.workloads")
+        arms = {arm.id: arm for arm in (Arm(task, task_knobs, method) for method in [bases[0], *methods])}
+        yield CardRun(
+            task=task,
+            task_knobs=task_knobs,
+            arms=list(arms.values()),
+            baseline=next(iter(arms.values())),
+            workloads=workloads,
+            seeds=run.get("seeds"),
+            plan=run.get("plan"),
+            tour=run.get("tour", True),
+        )
+
+
+def _check_pairing(task: str, methods: list[dict[str, Any]], index: Mapping[str, Any], where: str) -> None:
+    offers = index["tasks"].get(task, {}).get("offers", [])
+    for setting in methods:
+        entry = index["methods"].get(setting["method"])
+        missing = set(entry["needs"]) - set(offers) if entry and task in index["tasks"] else set()
+        if missing:
+            raise InputError(
+                f"{where}: {setting['method']} needs {', '.join(sorted(missing))}, which {task} does not offer "
+                f"(it offers {', '.join(offers) or 'nothing'})"
+            )
+
+
+def _check_workloads(task: str, workloads: list[str], index: Mapping[str, Any], where: str) -> None:
+    known = index["tasks"].get(task, {}).get("workloads", {})
+    for name in workloads if known else []:
+        stem, at, size = name.partition("@")
+        if (f"{stem}@N" if at else name) not in known or (at and not size.isdigit()):
+            raise InputError(f"{where}: {task} has no workload {name!r}; {did_you_mean(name, known)}")

@@ -1,0 +1,1 @@
+"""Clocks, energy meters, memory, rounds: how a cost is measured (docs/measurement.md says why)."""

@@ -1,0 +1,137 @@
+"""Sides of checks -> arms: a side names a cell of its card only as far as it must to be the only one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.cards import Arm, Card, CardRun, Resolver
+from benchmarks.knobs import InputError, check_names
+
+#: Keys of a check that hold sides.
+SIDES = ("of", "minus", "over")
+
+
+def resolve_checks(card: Card, resolver: Resolver) -> dict[str, Any]:
+    """The claims and controls of a card with every side as an arm id (or a list of arm ids)."""
+    where = f"{card.path.name}"
+    claims = []
+    for claim in card.raw["claims"]:
+        checks = [
+            _check(check, card, resolver, f"{where}: claims.{claim['id']}.checks[{number}]")
+            for number, check in enumerate(claim.get("checks", []))
+        ]
+        claims.append({**claim, "checks": checks} if checks else dict(claim))
+    controls = {
+        sign: [
+            _check(check, card, resolver, f"{where}: controls.{sign}[{number}]") for number, check in enumerate(checks)
+        ]
+        for sign, checks in (card.raw.get("controls") or {}).items()
+    }
+    return {"claims": claims, "controls": controls}
+
+
+def _check(check: Mapping[str, Any], card: Card, resolver: Resolver, where: str) -> dict[str, Any]:
+    runs = _runs(check, card, where)
+    metric = check["metric"].partition("@")[0]
+    task = resolver.index["tasks"].get(runs[0].task)
+    resolved = {**check, "task": runs[0].task, "task_id": runs[0].arms[0].task_id, "baseline": runs[0].baseline.id}
+    resolved["quality"] = bool(task) and metric in {entry["name"] for entry in task["metrics"]}
+    for key in SIDES:
+        if key in check:
+            resolved[key] = _side(check[key], runs, resolver, f"{where}.{key}")
+    return resolved
+
+
+def _runs(check: Mapping[str, Any], card: Card, where: str) -> list[CardRun]:
+    """The runs of the check's task; a card with several tasks must say `on`."""
+    on = check.get("on")
+    runs = card.runs
+    if on:
+        ((task, knobs),) = on.items()
+        check_names([task], {run.task for run in runs}, "task of this card", f"{where}.on")
+        runs = [run for run in runs if run.task == task and _matches(run.task_knobs, knobs or {})]
+        if not runs:
+            raise InputError(f"{where}.on: no run of this card has {task} with {knobs}")
+    settings = {run.arms[0].task_id for run in runs}
+    if len(settings) > 1:
+        names = sorted({f"{run.task} {run.task_knobs}" for run in runs})
+        raise InputError(f"{where}: this card runs {len(names)} settings of tasks: say `on: {{task: knobs}}`")
+    return runs
+
+
+def _side(side: Any, runs: list[CardRun], resolver: Resolver, where: str) -> str | list[str] | dict[str, Any]:
+    if isinstance(side, list):
+        return [arm for part in side for arm in _as_list(_side(part, runs, resolver, where))]
+    if side == "baseline":
+        bases = {run.baseline.id for run in runs}
+        if len(bases) > 1:
+            raise InputError(f"{where}: the runs have {len(bases)} baselines: name the method")
+        return bases.pop()
+    if isinstance(side, Mapping) and "best" in side:
+        check_names(set(side) - {"best"}, {"by"}, "key", where)
+        return {"best": _as_list(_grid_side(side["best"], runs, resolver, where)), "by": side.get("by", "")}
+    if not isinstance(side, Mapping) or len(side) != 1:
+        raise InputError(f"{where}: a side is `baseline` or {{method: {{knob: value}}}}, not {side!r}")
+    return _one(_grid_side(side, runs, resolver, where), where)
+
+
+def _grid_side(side: Mapping[str, Any], runs: list[CardRun], resolver: Resolver, where: str) -> list[Arm]:
+    """All arms that have the side's method and the knobs that it names."""
+    ((name, knobs),) = side.items()
+    arms = {arm.id: arm for run in runs for arm in run.arms}
+    check_names([name], {arm.method["method"] for arm in arms.values()}, "method of this card", where)
+    entry = resolver.index["methods"].get(name)
+    typed: dict[str, list[Any]] = {}
+    for knob, value in (knobs or {}).items():
+        if entry:
+            check_names([knob], {known["name"] for known in entry["knobs"]}, "knob", f"{where}.{name}")
+            spec = next(known for known in entry["knobs"] if known["name"] == knob)
+            values = value if isinstance(value, list) else [value]
+            typed[knob] = [resolver._value(spec, item, f"{where}.{name}.{knob}") for item in values]
+    found = [
+        arm
+        for arm in arms.values()
+        if arm.method["method"] == name
+        and all(_knob(arm.method, knob, entry) in values for knob, values in typed.items())
+    ]
+    if not found:
+        raise InputError(f"{where}: no cell of this card is {name} with {knobs}")
+    if len(found) > 1 and entry:  # what a side leaves open has its default, if that leaves one
+        defaults = {known["name"]: known["default"] for known in entry["knobs"]}
+        plain = [
+            arm
+            for arm in found
+            if all(
+                _knob(arm.method, knob, entry) == default or knob in typed or knob == "start"
+                for knob, default in defaults.items()
+                if not isinstance(_knob(arm.method, knob, entry), Mapping)
+            )
+        ]
+        varied = any(len(values) > 1 for values in typed.values())
+        found = plain if len(plain) == 1 and not varied else found
+    return found
+
+
+def _one(arms: list[Arm], where: str) -> str:
+    if len(arms) > 1:
+        settings = "; ".join(str(arm.method["knobs"]) for arm in arms[:4])
+        raise InputError(f"{where}: matches {len(arms)} cells ({settings} ...): name more knobs")
+    return arms[0].id
+
+
+def _as_list(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [item.id if isinstance(item, Arm) else item for item in value]
+    return [value]
+
+
+def _knob(method: Mapping[str, Any], knob: str, entry: Mapping[str, Any] | None) -> Any:
+    """A knob of a canonical method, with the default where the canonical form leaves it out."""
+    if knob in method["knobs"]:
+        return method["knobs"][knob]
+    return next((known["default"] for known in (entry or {"knobs": []})["knobs"] if known["name"] == knob), None)
+
+
+def _matches(knobs: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(knobs.get(name) == value for name, value in wanted.items())

@@ -1,0 +1,159 @@
+"""Packs of finished runs: what `results/reference/<machine>/` holds, how it is made, and how this machine compares."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import lzma
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.collect import collect
+from benchmarks.digests import ROOT
+from benchmarks.knobs import NAME, InputError
+from benchmarks.plan import Plan
+from benchmarks.records import SCHEMA, Store, dump, read_json
+from joulemark.plans import load, plan_argument
+
+REFERENCE = ROOT / "results" / "reference"
+
+
+def arguments(command: str, sub: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    plan_argument(sub)
+    sub.add_argument("--scope", default="all", help="a scope of the plan (default: all)")
+    sub.add_argument("--machine", required=True, help="a name such as cpu-2core")
+    sub.add_argument("--out", default=None, help="folder (default: results/reference/<machine>)")
+
+
+def run(command: str, args: argparse.Namespace) -> int:
+    """Write the pack of a scope's finished records."""
+    if not NAME.fullmatch(args.machine):
+        raise InputError(f"--machine: {args.machine!r} is no name of the form [a-z0-9_-]+")
+    plan = load(args)
+    folder = Path(args.out) if args.out else REFERENCE / args.machine
+    path = write_pack(plan, args.scope, folder)
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+def records_of(plan: Plan, scope: str) -> Iterator[dict[str, Any]]:
+    """Final cell records and visits of a scope, in a fixed order."""
+    from benchmarks.measure.rounds import visit_names
+
+    store, part = Store(plan.results), plan.scopes[scope]
+    for name in part.chunks:
+        for cell in plan.chunks[name].cells:
+            record = store.final(cell.record)
+            if record:
+                yield record
+    for name in part.rounds:
+        for visit in visit_names(json.loads(plan.round_text(name))):
+            record = read_json(store.visit(visit))
+            if record:
+                yield record
+
+
+def write_pack(plan: Plan, scope: str, folder: Path) -> Path:
+    """One compressed file of records and a manifest; packs of several scopes lie side by side and merge."""
+    records = list(records_of(plan, scope))
+    if not records:
+        raise InputError(f"scope {scope} of plan {plan.name} has no finished records to pack")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{plan.name}-{scope}.jsonl.xz"
+    text = "".join(dump(record) + "\n" for record in records).encode()
+    path.write_bytes(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
+    manifest_path = folder / "manifest.json"
+    manifest = json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"schema": SCHEMA, "packs": {}}
+    manifest["packs"][path.name] = {
+        "plan": plan.name,
+        "scope": scope,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "cells": sum(record["kind"] == "cell" for record in records),
+        "visits": sum(record["kind"] == "visit" for record in records),
+        "env": records[0]["env"],
+    }
+    manifest_path.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    return path
+
+
+def read_packs(machine: str) -> list[dict[str, Any]]:
+    """All records of a machine's packs, each pack checked against its manifest.
+
+    Raises:
+        InputError: a pack is not what the manifest says.
+    """
+    folder = REFERENCE / machine
+    manifest = json.loads((folder / "manifest.json").read_text())
+    records: dict[str, dict[str, Any]] = {}
+    for name, entry in sorted(manifest["packs"].items()):
+        raw = (folder / name).read_bytes()
+        if hashlib.sha256(raw).hexdigest() != entry["sha256"]:
+            raise InputError(f"{folder / name}: is not the file that manifest.json names (sha256 differs)")
+        for line in lzma.decompress(raw).decode().splitlines():
+            record = json.loads(line)
+            records[record["key"].get("record") or record["key"]["name"]] = record
+    return list(records.values())
+
+
+def reference_machines() -> list[str]:
+    """Machines that have a pack."""
+    return sorted(path.parent.name for path in REFERENCE.glob("*/manifest.json"))
+
+
+def stale(records: list[dict[str, Any]], plan: Plan) -> set[str]:
+    """Record hashes of a pack that today's code no longer makes: another torch or another device is no fault of it."""
+    made = {cell.record for cell in plan.cells}
+    return {record["key"]["record"] for record in records if record["kind"] == "cell"} - made
+
+
+def reference_site(results: Path, plan_name: str = "default") -> int:
+    """Pages of every reference machine, from packs alone; the front page lists them."""
+    import subprocess
+    import sys
+
+    from joulemark.reporting import write_page
+
+    plan = Plan({"plan": plan_name}, results)
+    for machine in reference_machines():
+        records = read_packs(machine)
+        old = stale(records, plan)
+        scope = json.loads(plan.scope_text("all"))
+        scope["reference"] = {"machine": machine, "stale": sorted(old)}
+        scope["cards"] = [card for card in scope["cards"] if _covered(card, records)]
+        with tempfile.TemporaryDirectory() as folder:
+            bundle, table = Path(folder) / "pack.jsonl", Path(folder) / "pack.parquet"
+            bundle.write_text("".join(dump(record) + "\n" for record in records))
+            collect([str(bundle)], table)
+            write_page(table, results / "report" / f"reference-{machine}" / "all" / "index.html", json.dumps(scope))
+    return subprocess.run([sys.executable, "-m", "reports", "front", "--results", str(results)]).returncode
+
+
+def _covered(card: Mapping[str, Any], records: list[dict[str, Any]]) -> bool:
+    arms = {record["key"]["arm"] for record in records}
+    return any(arm in arms for run in card["runs"] for arm in run["arms"])
+
+
+def agreement(results: Path, plan_name: str = "default") -> str:
+    """Where this machine's records agree with the reference: quality bit for bit or within the band, verdicts."""
+    lines = []
+    store = Store(results)
+    for machine in reference_machines():
+        counts: Counter[str] = Counter()
+        for record in read_packs(machine):
+            if record["kind"] != "cell":
+                continue
+            own = read_json(store.cell(record["key"]["record"]))
+            if own is None:
+                continue
+            counts["same"] += own["quality"] == record["quality"]
+            counts["both"] += 1
+        if counts["both"]:
+            lines.append(
+                f"against the reference {machine}: {counts['same']} of {counts['both']} cells have the same scores, item by item"
+            )
+    return "\n".join(lines) or "there is no reference run with these cells to compare with"

@@ -1,0 +1,96 @@
+"""What a run tells about itself: what was asked for, what it cost, what it found, what comes next."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from benchmarks.collect import read_bundle
+
+#: When this process began, for the share of a run that is neither training nor measuring nor evaluating.
+BEGAN = time.time()
+
+
+def wanted_scope(argv: list[str] | None = None) -> str:
+    """The scope that a Snakemake command line asks for; `all` where it names none."""
+    known = ("tour", "paper_", "study_", "family_", "task_")
+    for word in argv if argv is not None else sys.argv[1:]:
+        if word.startswith(known) or word == "all":
+            return word
+    return "all"
+
+
+def spent(results: Path, since: float) -> dict[str, float]:
+    """Seconds of cells trained and scored, and of rounds, whose records were written since then."""
+    seconds = {"training": 0.0, "evaluating": 0.0, "measuring": 0.0}
+    for path in (results / "cells").glob("*.json"):
+        record = _recent(path, since)
+        if record:
+            took = record["timing"]["end"] - record["timing"]["start"]
+            trained = min((record["training"] or {}).get("cpu_s", 0.0), took)
+            seconds["training"] += trained
+            seconds["evaluating"] += took - trained
+    stretches = []
+    for path in (results / "visits").glob("*.json"):
+        record = _recent(path, since)
+        if record:
+            stretches.append((record["timing"]["start"], record["timing"]["end"]))
+    reached = 0.0
+    for begin, end in sorted(stretches):  # visits of one workload share their time
+        seconds["measuring"] += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return seconds
+
+
+def _recent(path: Path, since: float) -> dict[str, Any] | None:
+    if path.stat().st_mtime < since:
+        return None
+    record = json.loads(path.read_text())
+    return record if record.get("timing", {}).get("end", 0) >= since else None
+
+
+def closing(scope: str, results: Path = Path("results"), cores: int = 2) -> str:
+    """The last words of a run: minutes and shares, claims, where the report is, what comes next."""
+    wall = time.time() - BEGAN
+    used = spent(results, BEGAN)
+    lines = []
+    if sum(used.values()) > 1:
+        total = wall * cores
+        share = {name: value * (cores if name == "measuring" else 1) / total for name, value in used.items()}
+        rest = max(0.0, 1 - sum(share.values()))
+        told = ", ".join(f"{name} {value:.0%}" for name, value in share.items())
+        lines.append(f"{wall / 60:.1f} min: {told}, everything else {rest:.0%}")
+    page = next(iter(sorted((results / "report").glob(f"*/{scope}/index.html"), key=lambda p: -p.stat().st_mtime)), None)
+    if page:
+        lines.append(claims(page.parent / "verdicts.csv"))
+        lines.append(f"report: {page}")
+    lines.append("next: `snakemake --cores N` measures every core card; `joulemark list` shows what there is")
+    return "\n".join(line for line in lines if line)
+
+
+def claims(path: Path) -> str:
+    """Counts of verdicts from a page's verdicts.csv."""
+    import csv
+
+    if not path.is_file():
+        return ""
+    with path.open(newline="") as file:
+        rows = {(row["paper"], row["claim"]): row for row in csv.DictReader(file)}
+    verdicts = Counter(row["claim_verdict"] for row in rows.values())
+    grades = Counter(row["grade"] for row in rows.values())
+    return (
+        f"{len(rows)} claims: {verdicts['holds']} hold here, {verdicts['falls short']} fall short here, "
+        f"{verdicts['unclear']} unclear, {verdicts['not tested']} not tested; grades "
+        + ", ".join(f"{grade} {count}" for grade, count in sorted(grades.items()))
+    )
+
+
+def statuses(bundles: list[Path]) -> Counter[str]:
+    """How many cell records have which status."""
+    return Counter(
+        record["status"] for path in bundles for record in read_bundle(path) if record["kind"] == "cell"
+    )

@@ -1,0 +1,1 @@
+"""What is compared: one folder a family, one file a method."""

@@ -1,0 +1,1 @@
+"""Records -> statistics, effects, verdicts, tables, figures, HTML site, LaTeX. Reads tables only, never torch."""

@@ -1,0 +1,47 @@
+# A scope's page; `table` among the params because only params see a return to an older plan.
+rule report:
+    input:
+        get_table,
+    output:
+        report(
+            "results/report/%s/{scope}/index.html" % PLAN.name,
+            caption="../report/page.rst",
+            category="pages",
+            labels={"scope": "{scope}"},
+        ),
+    params:
+        scope=get_scope_text,
+        code=PLAN.report_code,
+        table=get_table,
+    log:
+        "results/logs/report/%s.{scope}.log" % PLAN.name,
+    conda:
+        "../../environment.yml"
+    shell:
+        "printf %s {params.scope:q} | python -m reports page --table {input:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule so_far:
+    # no input, no output: always runs, reads what exists
+    params:
+        plan=PLAN.text,
+    log:
+        "results/logs/so_far.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m joulemark report --so-far --plan {params.plan:q} > {log:q} 2>&1"
+
+
+rule strict:
+    # fails on any cell that is missing or not final
+    input:
+        views("all"),
+    params:
+        plan=PLAN.text,
+    log:
+        "results/logs/strict.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m joulemark strict --plan {params.plan:q} 2>&1 | tee {log:q}"
