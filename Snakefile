@@ -21,11 +21,12 @@ wildcard_constraints:
 onstart:
     # not in dry runs, not in cluster jobs
     claim(".snakemake/joulemark.lock")
-    print(PLAN.announce(wanted_scope(), workflow.cores))
+    print(PLAN.announce(wanted_scope(), workflow.cores), file=sys.stderr)
+    Progress(PLAN, wanted_scope(), workflow.cores).start()
 
 
 onsuccess:
-    print(closing(wanted_scope()))
+    print(closing(wanted_scope(), cores=workflow.cores), file=sys.stderr)
 
 
 onerror:

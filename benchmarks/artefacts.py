@@ -31,11 +31,18 @@ PLAIN = {
         "kernel_size": list(m.kernel_size),
         "stride": list(m.stride),
         "padding": m.padding if isinstance(m.padding, str) else list(m.padding),
+        "dilation": list(m.dilation),
         "groups": m.groups,
         "bias": m.bias is not None,
+        "padding_mode": m.padding_mode,
     },
-    "BatchNorm2d": lambda m: {"num_features": m.num_features},
-    "LayerNorm": lambda m: {"normalized_shape": list(m.normalized_shape)},
+    "BatchNorm2d": lambda m: {"num_features": m.num_features, "eps": m.eps, "affine": m.affine},
+    "LayerNorm": lambda m: {
+        "normalized_shape": list(m.normalized_shape),
+        "eps": m.eps,
+        "elementwise_affine": m.elementwise_affine,
+        "bias": m.bias is not None,
+    },
     "Embedding": lambda m: {"num_embeddings": m.num_embeddings, "embedding_dim": m.embedding_dim},
     "Identity": lambda m: {},
 }
@@ -53,18 +60,18 @@ def describe(module: nn.Module) -> dict[str, Any] | None:
 
 def differences(model: nn.Module, fresh: nn.Module) -> dict[str, Any]:
     """Path -> description of every module of `model` that a fresh build does not have in that form."""
-    before = {path: describe(module) for path, module in fresh.named_modules()}
+    before = dict(fresh.named_modules())
     changed: dict[str, Any] = {}
     for path, module in model.named_modules():
         if any(path.startswith(f"{done}.") for done in changed):
             continue
-        now = describe(module)
-        if now is not None and now != before.get(path):
+        now, same = describe(module), path in before and type(before[path]) is type(module)
+        if now is not None and not (same and now == describe(before[path])):
             changed[path] = now
-        elif now is None and path not in before:
+        elif now is None and not same:
             raise MethodError(
-                f"{path} ({type(module).__name__}) is neither in the built model nor a Layer: make it a subclass of "
-                "benchmarks.models.layers.Layer, so that it can be stored"
+                f"{path or 'the model'} ({type(module).__name__}) is neither in the built model nor a Layer: make it a "
+                "subclass of benchmarks.models.layers.Layer, so that it can be stored"
             )
     return changed
 
@@ -127,8 +134,16 @@ def save(
 def _write_model(folder: Path, model: nn.Module, spec: dict[str, Any], fresh: Callable[[], nn.Module]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
+    built = fresh()
+    layers = differences(model, built)
+    try:
+        _restore(built, layers, tensors)
+    except (RuntimeError, AttributeError, IndexError) as error:
+        raise MethodError(
+            f"the model cannot be built again from its spec ({' '.join(str(error).split())[:300]}): what is added or "
+            "taken away must be a Layer, or the work of the method's build"
+        ) from None
     save_file(tensors, folder / "model.safetensors")
-    layers = differences(model, fresh())
     write_json(folder / "spec.json", {**spec, "layers": layers, "sha256": _sha256(folder)})
 
 
@@ -140,10 +155,18 @@ def load_tensors(folder: Path, fresh: nn.Module, spec: dict[str, Any], device: t
     """
     if _sha256(folder) != spec["sha256"]:
         raise ValueError(f"{folder / 'model.safetensors'}: is not what its spec says (sha256 differs)")
-    for path, entry in spec["layers"].items():
-        set_module(fresh, path, make_layer(entry))
-    fresh.load_state_dict(load_file(folder / "model.safetensors"))
+    _restore(fresh, spec["layers"], load_file(folder / "model.safetensors"))
     return fresh.to(device).eval()
+
+
+@torch.no_grad()
+def _restore(fresh: nn.Module, layers: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+    for path, entry in layers.items():
+        set_module(fresh, path, make_layer(entry))
+    for name, own in fresh.state_dict(keep_vars=True).items():
+        if name in tensors:  # a copy into another type would silently undo a method that changed it
+            own.data = own.data.to(tensors[name].dtype)
+    fresh.load_state_dict(dict(tensors))
 
 
 def read_spec(folder: Path) -> dict[str, Any]:

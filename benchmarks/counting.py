@@ -14,14 +14,15 @@ without, and in inference mode (bytes differ where torch itself takes another pa
 What it cannot see: kernels behind ctypes and work in numpy (let them call `report`), temporaries inside one
 operator, memory that numpy or a data loader holds, and compiled code: while a mode is on, torch runs what
 `torch.compile` was given uncompiled, and FlexAttention, which insists on compiling, raises. A few composites
-ask whether a mode is on and then do more: `torch.linalg.svdvals` forms the vectors, too, and is counted so.
+ask whether a mode is on and then do more: `torch.linalg.svdvals`, `eigvals` and `eigvalsh` form the vectors,
+too, and are counted so (their values may then differ in the last bits).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -29,7 +30,7 @@ from typing import Any
 from torch import Tensor
 from torch._ops import HigherOrderOperator, OpOverload
 from torch.nn import Parameter
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 import benchmarks.factorizations
 import benchmarks.formulas  # noqa: F401  (both register their formulas)
@@ -130,11 +131,13 @@ class Counter(TorchDispatchMode):
             self._unknown.add(str(func))
             return func(*args, **kwargs)
         opened = opening(func)
-        if opened is not None:
+        if opened is not None and not _any_nested(args):
             with self._on():
                 return opened(*args, **kwargs)
         out = func(*args, **kwargs)
-        self._add(func, args, kwargs, out)
+        # what the bookkeeping does with tensors is not for another counter around this one
+        with _disable_current_modes() if len(_ON) > 1 else nullcontext():
+            self._add(func, args, kwargs, out)
         return out
 
     @contextmanager
@@ -152,8 +155,7 @@ class Counter(TorchDispatchMode):
         self._live.see([] if fresh else inputs, tensors_in(out))
         self._bytes += moved_bytes(func, args, kwargs, out)
         known = entry(func)
-        nested = any(tensor.is_nested for tensor in inputs)
-        flops = None if known is None or nested else known.flops(*bind(func, args, kwargs), out)
+        flops = None if known is None or _any_nested(args) else known.flops(*bind(func, args, kwargs), out)
         if flops is not None and known is not None:
             number, times = _arithmetic(known, inputs)
             self._flops[number] += flops * times
@@ -162,6 +164,11 @@ class Counter(TorchDispatchMode):
 
 
 _ON: list[Counter] = []
+
+
+def _any_nested(args: tuple[Any, ...]) -> bool:
+    """Strided nested tensors have no sizes to count by, and kernels of their own for some composites."""
+    return any(tensor.is_nested for tensor in tensors_in(args))
 
 
 def _arithmetic(known: Entry, inputs: list[Tensor]) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import platform
 import random
@@ -23,6 +24,9 @@ from benchmarks.plan import ref_key
 from benchmarks.records import SCHEMA, Store, pack
 from benchmarks.run import Diverged, Log, MethodError, Run, cpu_clock
 from benchmarks.tasks.base import Scores, Split
+
+#: Added to a cell's seed before each stage that learns or adapts.
+STAGE_SEED = 1_000_003
 
 
 class World:
@@ -50,11 +54,11 @@ class World:
         module = load_module(entry["module"], path if path.is_absolute() else artefact_root() / path)
         return getattr(module, entry["class"])(**knobs)
 
-    def run(self, cell: Mapping[str, Any], method: Any = None) -> Run:
-        """The run object of a cell; `method` stands in for another that this cell was built by."""
+    def run(self, cell: Mapping[str, Any]) -> Run:
+        """The run object of a cell."""
         run = Run(
             task=self.instance("tasks", cell["task"], cell["task_knobs"]),
-            method=method or self.instance("methods", cell["method"], cell["knobs"]),
+            method=self.instance("methods", cell["method"], cell["knobs"]),
             seed=cell["seed"],
             device=self.device,
             train=self.split("train"),
@@ -69,26 +73,37 @@ class World:
         found = cell["refs"].get(ref_key(ref)) if ref is not None else None
         if found is None:
             raise MethodError(f"run.load: {ref} is not a cell knob of {cell['method']}; a method loads what it names")
-        run = self.run({**cell, "method": found["method"], "knobs": found["knobs"], "refs": cell["refs"]})
+        run = self.run({**cell, **{"refs": {}, **found}})
         return run.method.serve(self.model(self.store.artefact(found["artefact"]), cell), run)
 
     def model(self, folder: Path, cell: Mapping[str, Any]) -> Any:
         """The trained model of an artefact, before `serve`."""
         spec = artefacts.read_spec(folder)
         if "same_as" in spec:
-            return self.model(self.store.artefact(spec["same_as"]), cell)
-        return artefacts.load_tensors(folder, self._build(cell, spec["builder"]), spec, self.device)
+            model = self.model(self.store.artefact(spec["same_as"]), cell)
+        elif "sha256" in spec:
+            model = artefacts.load_tensors(folder, self._build(cell, spec["builder"]), spec, self.device)
+        else:  # a system that is no module has no tensors: it is made again
+            model = self._build(cell, spec["builder"])
+        for stage in spec.get("then", []):
+            run = self.run({**cell, **stage})
+            seed_all(cell["seed"] + STAGE_SEED)
+            model = getattr(run.method, stage["stage"])(model, run)
+        return model
 
-    def _build(self, cell: Mapping[str, Any], builder: Mapping[str, Any]) -> nn.Module:
-        method = self.instance("methods", builder["method"], builder["knobs"])
-        run = self.run({**cell, "refs": builder["refs"], "method": builder["method"]}, method)
+    def _build(self, cell: Mapping[str, Any], builder: Mapping[str, Any]) -> Any:
+        run = self.run({**cell, **builder})
         seed_all(cell["seed"])
-        return method.build(run).to(self.device)
+        return _placed(run.method.build(run), self.device)
 
     def system(self, cell: Mapping[str, Any]) -> tuple[Any, Run]:
         """The finished system of a cell whose artefact is there."""
         run = self.run(cell)
         return run.method.serve(self.model(self.store.artefact(cell["artefact"]), cell), run), run
+
+
+def _placed(model: Any, device: torch.device) -> Any:
+    return model.to(device) if isinstance(model, nn.Module) else model
 
 
 def artefact_root() -> Path:
@@ -108,7 +123,7 @@ def seed_all(seed: int) -> None:
 def settle(threads: int = 1) -> None:
     """One thread and deterministic kernels: same hash, same machine, same numbers."""
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms would import the compiler: 1.2 CPU-s
 
 
 def train(world: World, cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,23 +132,26 @@ def train(world: World, cell: Mapping[str, Any]) -> dict[str, Any]:
     start_cpu = cpu_clock()
     stages: dict[str, float] = {}
     folder = world.store.artefact(cell["artefact"])
-    refs = dict(cell["refs"])
+    itself = {"method": cell["method"], "knobs": cell["knobs"], "refs": dict(cell["refs"])}
+    then: list[dict[str, Any]] = []
     if stands_on_start(entry["stages"]):
         start = cell["refs"][ref_key(run.method.start)]
         begun = world.store.artefact(start["artefact"])
-        model = world.load(cell, run.method.start) if _serves(world, start) else world.model(begun, cell)
-        builder = _builder(world, begun)
+        builder, then = _origin(world, begun)
+        if _serves(world, start):
+            model = world.load(cell, run.method.start)
+            then = [*then, {"refs": {}, **start, "stage": "serve"}]
+        else:
+            model = world.model(begun, cell)
     else:
         seed_all(cell["seed"])
-        model = run.method.build(run)
-        builder = {"method": cell["method"], "knobs": cell["knobs"], "refs": refs}
-        if isinstance(model, nn.Module):
-            model = model.to(world.device)
-        if run.task.trains and run.method.budget > 0:
-            stages["fit"], model = _timed(run.method.fit, model, run, cell["seed"])
+        model, builder = _placed(run.method.build(run), world.device), itself
+    built = model
+    if not stands_on_start(entry["stages"]) and run.task.trains and run.method.budget > 0:
+        stages["fit"], model = _timed(run.method.fit, model, run, cell["seed"])
     if "adapt" in entry["stages"]:
         stages["adapt"], model = _timed(run.method.adapt, model, run, cell["seed"])
-    _check_model(model, cell)
+    _check_model(model, built, "fit" in stages, cell)
     training = {
         "steps": run.log.steps,
         "flops": run.log.flops,
@@ -147,10 +165,13 @@ def train(world: World, cell: Mapping[str, Any]) -> dict[str, Any]:
         "cpu_s": round(cpu_clock() - start_cpu, 3),
     }
     spec: dict[str, Any] = {"builder": builder}
-    if not isinstance(model, nn.Module):
-        spec, model = {"builder": builder, "system": True}, None
-    elif "adapt" not in entry["stages"] and stands_on_start(entry["stages"]):
-        spec, model = {"same_as": cell["refs"][ref_key(run.method.start)]["artefact"]}, None
+    if "adapt" not in entry["stages"] and stands_on_start(entry["stages"]):
+        start = cell["refs"][ref_key(run.method.start)]
+        serves = [{"refs": {}, **start, "stage": "serve"}] if _serves(world, start) else []
+        spec, model = {"same_as": start["artefact"], "then": serves}, None
+    elif not isinstance(model, nn.Module):
+        adapts = [{**itself, "stage": "adapt"}] if "adapt" in entry["stages"] else []
+        spec, model = {"builder": builder, "then": [*then, *adapts]}, None
     else:
         model = artefacts.bake(model)
     artefacts.save(folder, model, spec, training, lambda: world._build(cell, builder), run.log.kept)
@@ -161,22 +182,32 @@ def _serves(world: World, ref: Mapping[str, Any]) -> bool:
     return "serve" in world.index["methods"][ref["method"]]["stages"]
 
 
-def _builder(world: World, folder: Path) -> dict[str, Any]:
-    """Who built the model that an artefact holds: adapting passes the builder on."""
+def _origin(world: World, folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Who built what an artefact holds (adapting passes the builder on), and the stages that loading it runs again."""
     spec = artefacts.read_spec(folder)
-    return _builder(world, world.store.artefact(spec["same_as"])) if "same_as" in spec else spec["builder"]
+    before: list[dict[str, Any]] = []
+    if "same_as" in spec:
+        builder, before = _origin(world, world.store.artefact(spec["same_as"]))
+    else:
+        builder = spec["builder"]
+    return builder, [*before, *spec.get("then", [])]
 
 
 def _timed(stage: Any, model: Any, run: Run, seed: int) -> tuple[float, Any]:
-    seed_all(seed + 1_000_003)
+    seed_all(seed + STAGE_SEED)
     began = cpu_clock()
     result = stage(model, run)
     return cpu_clock() - began, result
 
 
-def _check_model(model: Any, cell: Mapping[str, Any]) -> None:
+def _check_model(model: Any, built: Any, fitted: bool, cell: Mapping[str, Any]) -> None:
     if model is None:
         raise MethodError(f"{cell['method']}: a stage returned nothing; return the model")
+    if not isinstance(model, nn.Module) and (fitted or isinstance(built, nn.Module)):
+        raise MethodError(
+            f"{cell['method']}: what was learnt cannot be stored in a {type(model).__name__}; return a module, and "
+            "make the system that uses it in serve"
+        )
     if isinstance(model, nn.Module):
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
@@ -197,6 +228,7 @@ def score(world: World, cell: Mapping[str, Any]) -> dict[str, Any]:
         quality |= _kept_quality(world, cell, run)
     cost, reasons = counted(world, cell, system, run)
     probes = {name: float(value) for name, value in run.method.probe(system, run).items()}
+    _check_numbers(probes, f"{cell['method']}: probe")
     return {"quality": quality, "cost": cost, "cost_reasons": reasons, "probes": probes}
 
 
@@ -249,7 +281,14 @@ def counted(world: World, cell: Mapping[str, Any], system: Any, run: Run) -> tup
     own = getattr(run.task, "counted", None)
     if own is not None:
         cost |= own(system, world.split("test"), run)
+    _check_numbers(cost, f"task {cell['task']}: counted")
     return cost, reasons
+
+
+def _check_numbers(numbers: Mapping[str, float | None], where: str) -> None:
+    for name, value in numbers.items():
+        if value is not None and not math.isfinite(value):
+            raise MethodError(f"{where} gives {value} for {name}; where there is no number, give None")
 
 
 def environment() -> dict[str, Any]:

@@ -32,7 +32,7 @@ def _solve(args: Args, kwargs: Named, out: Any) -> float:
     return _lu(args, kwargs, out) + 2 * args[0].shape[-1] * out[0].numel()
 
 
-@formula("aten::linalg_lu_solve", "aten::cholesky_solve", "aten::_cholesky_solve_helper")
+@formula("aten::linalg_lu_solve", "aten::cholesky_solve")
 def _solve_factored(args: Args, kwargs: Named, out: Tensor) -> float:
     """2 n^2 a right-hand side; n is a side of the factor, which stands first or second."""
     factor = kwargs["LU"] if "LU" in kwargs else args[1]
@@ -95,6 +95,15 @@ def _householder_product(args: Args, kwargs: Named, out: Tensor) -> float:
     return _form_q(prod(batch), rows, columns, args[1].shape[-1])
 
 
+@formula("aten::linalg_lstsq")
+def _least_squares(args: Args, kwargs: Named, out: Any) -> float:
+    """By QR, as the default driver does: reflectors, Q^T b and a triangular solve for each column of b."""
+    matrices, right = args[:2]
+    batch, long, short = _sizes(matrices)
+    columns = batch if right.ndim < matrices.ndim else right.numel() // right.shape[-2]
+    return _reflectors(args, kwargs, out) + columns * (4 * long * short - 2 * short**2 + short**2)
+
+
 @formula("aten::_linalg_svd")
 def _svd(args: Args, kwargs: Named, out: Any) -> float:
     """Sides m >= n: values 4 m n^2 - 4/3 n^3, thin 14 m n^2 + 8 n^3, full 4 m^2 n + 8 m n^2 + 9 n^3."""
@@ -118,7 +127,7 @@ def _eigen(args: Args, kwargs: Named, out: Any) -> float:
     return batch * 25 * n**3
 
 
-@formula("aten::_linalg_eigvals", "aten::linalg_eigvals")
+@formula("aten::_linalg_eigvals")
 def _eigenvalues(args: Args, kwargs: Named, out: Any) -> float:
     batch, n, _ = _sizes(args[0])
     return batch * 10 * n**3

@@ -56,7 +56,7 @@ def _sparse_times_sparse(a: Tensor, b: Tensor) -> float:
 
 
 @formula("aten::mm", "aten::bmm", "aten::mv", "aten::dot", "aten::vdot", "aten::_sparse_sparse_matmul")
-@formula("aten::hspmm", "aten::_sparse_mm_reduce_impl", "aten::_scaled_mm", "aten::_scaled_mm_v2")
+@formula("aten::hspmm", "aten::_sparse_mm_reduce_impl", "aten::_scaled_mm")
 def _product(args: Args, kwargs: Named, out: Any) -> float:
     return contraction(args[0], args[1])
 
@@ -80,11 +80,12 @@ def _products(args: Args, kwargs: Named, out: Any) -> float:
     return sum(contraction(a, b) for a, b in zip(args[0], args[1], strict=True))
 
 
-@formula("aten::_grouped_mm", "aten::_scaled_grouped_mm", "aten::_scaled_grouped_mm_v2")
+@formula("aten::_grouped_mm", "aten::_scaled_grouped_mm")
 def _grouped(args: Args, kwargs: Named, out: Any) -> float:
-    """Groups cut rows, columns or the inner dimension of a 2-D operand: the whole of it takes part once."""
+    """Groups cut rows, columns or the inner dimension of a 2-D operand, all of which takes part once."""
     a, b = args[0], args[1]
-    return 2 * a.numel() * b.shape[-1]
+    once = a[0] if a.ndim > b.ndim else a  # (groups, n, k) @ (k, m): each group has some of the m columns
+    return 2 * once.numel() * b.shape[-1]
 
 
 @formula("aten::sparse_sampled_addmm")
@@ -107,20 +108,15 @@ def _linear_two_of_four(args: Args, kwargs: Named, out: Tensor) -> float:
     return args[0].numel() * out.shape[-1]
 
 
-@formula("aten::linear", "aten::mkldnn_linear", "aten::_weight_int8pack_mm", "aten::_weight_int4pack_mm")
-@formula("aten::_weight_int4pack_mm_for_cpu", "aten::_weight_int4pack_mm_with_scales_and_zeros")
-@formula(
-    "quantized::linear_dynamic_fp16", "quantized::linear_relu_dynamic_fp16", "aten::_mixed_dtypes_linear"
-)
-@formula("mkldnn::_linear_pointwise")
+@formula("aten::linear", "aten::_weight_int8pack_mm", "aten::_weight_int4pack_mm")
+@formula("aten::_weight_int4pack_mm_for_cpu", "quantized::linear_dynamic_fp16")
 def _linear(args: Args, kwargs: Named, out: Tensor) -> float:
     """Input (..., k), output (..., m), weight packed in whatever form: 2 k m a row."""
     return 2 * args[0].numel() * out.shape[-1]
 
 
 formula("quantized::linear", "quantized::linear_relu", "quantized::linear_dynamic", number="int8")(_linear)
-formula("quantized::linear_relu_dynamic", "onednn::qlinear_pointwise", number="int8")(_linear)
-formula("aten::_dyn_quant_matmul_4bit", number="int8")(_linear)
+formula("quantized::linear_relu_dynamic", "aten::_dyn_quant_matmul_4bit", number="int8")(_linear)
 
 
 @formula("aten::_trilinear")
@@ -148,24 +144,14 @@ def _distances_backward(args: Args, kwargs: Named, out: Any) -> float:
 # ---------------------------------------------------------------- convolution
 
 
-@formula(
-    "aten::convolution", "aten::_convolution", "aten::convolution_overrideable", "aten::mkldnn_convolution"
-)
-@formula("aten::cudnn_convolution", "aten::cudnn_convolution_relu", "aten::cudnn_convolution_add_relu")
-@formula("aten::_slow_conv2d_forward", "aten::slow_conv3d_forward", "aten::_conv_depthwise2d")
-@formula("aten::conv_depthwise3d", "aten::slow_conv_dilated2d", "aten::slow_conv_dilated3d")
+@formula("aten::convolution")
 def _convolution(args: Args, kwargs: Named, out: Tensor) -> float:
     """Weight (c_out, c_in / groups, k...): a filter for each output number; transposed: each input number."""
     source, weight = args[0], args[1]
-    return 2 * (source if kwargs.get("transposed") else out).numel() * prod(weight.shape[1:])
+    return 2 * (source if kwargs["transposed"] else out).numel() * prod(weight.shape[1:])
 
 
-@formula("aten::cudnn_convolution_transpose", "aten::slow_conv_transpose2d", "aten::slow_conv_transpose3d")
-def _transposed(args: Args, kwargs: Named, out: Tensor) -> float:
-    return 2 * args[0].numel() * prod(args[1].shape[1:])
-
-
-@formula("aten::convolution_backward", "aten::convolution_backward_overrideable")
+@formula("aten::convolution_backward")
 def _convolution_backward(args: Args, kwargs: Named, out: Any) -> float:
     """As much as the forward pass for each of the gradients of input and weight that is asked for."""
     gradient, source, weight = args[:3]
@@ -178,14 +164,8 @@ def _convolution_tbc(args: Args, kwargs: Named, out: Tensor) -> float:
     return 2 * out.numel() * prod(args[1].shape[:2])
 
 
-@formula(
-    "quantized::conv1d",
-    "quantized::conv1d_relu",
-    "quantized::conv2d",
-    "quantized::conv2d_relu",
-    number="int8",
-)
-@formula("quantized::conv1d_dynamic", "quantized::conv2d_dynamic", number="int8")
+@formula("quantized::conv1d", "quantized::conv1d_relu", number="int8")
+@formula("quantized::conv2d", "quantized::conv2d_relu", number="int8")
 def _quantized_convolution(args: Args, kwargs: Named, out: Tensor) -> float:
     return 2 * out.numel() * prod(packed_tensors(args[1])[0].shape[1:])
 
@@ -217,9 +197,7 @@ def _attention(kwargs: Named, score_products: int, value_products: int) -> float
     return 2 * prod(query.shape[:-2]) * pairs * width
 
 
-_FUSED = (
-    "flash_attention_for_cpu flash_attention efficient_attention cudnn_attention fused_attention_overrideable"
-)
+_FUSED = "flash_attention_for_cpu flash_attention efficient_attention cudnn_attention"
 
 
 @formula(*(f"aten::_scaled_dot_product_{kind}" for kind in _FUSED.split()))

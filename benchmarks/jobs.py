@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cards import stands_on_start  # noqa: F401 - imported before the fork, for its children
+from benchmarks.digests import ROOT
 from benchmarks.host import flock, lease
 from benchmarks.index import load_index
 from benchmarks.records import FINAL, Store, dump, read_json, write_json, write_text
@@ -113,6 +114,8 @@ class TrainJob:
             errors = self.world.index["errors"]
             return blank(cell, "failed", (errors.get(cell["method"]) or errors[cell["task"]])["reason"])
         self.world.split("train"), self.world.split("test")  # read before the fork, so that children share the pages
+        if self.world.index["tasks"][cell["task"]]["trains"]:
+            import torch._dynamo  # noqa: F401 - optimisers import it (1.2 CPU-s): once here, not in every child
         outcome = self.store.root / "locks" / f"{cell['record']}.child.json"
         outcome.unlink(missing_ok=True)
         status = in_child(lambda: self._child(cell, outcome), self.limits)
@@ -257,8 +260,8 @@ def _tail(lines: int = 12) -> str:
 def _blames_the_cell(error: Exception, cell: Mapping[str, Any], index: Mapping[str, Any]) -> bool:
     """True when a file of the method or the task is in the traceback: then it is data, else a bug of ours."""
     entries = [index["methods"].get(cell["method"]), index["tasks"].get(cell["task"])]
-    own = {Path(file).name for entry in entries if entry for file in entry["files"]}
-    return any(Path(frame.filename).name in own for frame in traceback.extract_tb(error.__traceback__))
+    own = {(ROOT / file).resolve() for entry in entries if entry for file in entry["files"]}
+    return any(Path(frame.filename).resolve() in own for frame in traceback.extract_tb(error.__traceback__))
 
 
 def measure_round(spec: Mapping[str, Any], out: Path) -> int:

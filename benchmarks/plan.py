@@ -83,8 +83,13 @@ class Cell:
         }
 
     def spec_ref(self) -> dict[str, Any]:
-        """What a job needs to load this cell as a start."""
-        return {"artefact": self.artefact, "method": self.arm.method["method"], "knobs": self.arm.method["knobs"]}
+        """What a job needs to load this cell as a start, and what that one stands on."""
+        return {
+            "artefact": self.artefact,
+            "method": self.arm.method["method"],
+            "knobs": self.arm.method["knobs"],
+            "refs": {ref: cell.spec_ref() for ref, cell in self.refs.items()},
+        }
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -70,17 +71,27 @@ class Log:
 
     def note(self, **values: Any) -> None:
         """Put numbers or words beside the record; they enter no cost."""
-        self.notes.update(values)
+        self.notes.update({name: _plain(value, f"run.log.note({name}=...)") for name, value in values.items()})
 
     def spend(self, **amounts: float) -> None:
         """Add to what training or search has cost: tokens, tool_calls, env_steps, flops."""
         for name, amount in amounts.items():
-            self.spent[name] = self.spent.get(name, 0) + amount
+            self.spent[name] = self.spent.get(name, 0) + _plain(amount, f"run.log.spend({name}=...)")
 
     def keep(self, model: nn.Module, **place: int | float | str) -> None:
         """Keep the model as it is now: it is scored later as `metric@name=value`."""
         ((name, value),) = place.items()
         self.kept[f"{name}={value}"] = self._snapshot(model) if self._snapshot else model
+
+
+def _plain(value: Any, where: str) -> Any:
+    """The value as JSON can hold it; numpy's and torch's scalars become Python's."""
+    try:
+        value = value.item() if hasattr(value, "item") else value
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RuntimeError):
+        raise MethodError(f"{where}: a {type(value).__name__} ({value!r:.60}) is no finite number or word") from None
+    return value
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -94,3 +95,45 @@ def statuses(bundles: list[Path]) -> Counter[str]:
     return Counter(
         record["status"] for path in bundles for record in read_bundle(path) if record["kind"] == "cell"
     )
+
+
+class Progress(threading.Thread):
+    """Says every now and then how far a run is, by the forecast of what is done; ends with the process."""
+
+    def __init__(self, plan: Any, scope: str, cores: int, every_s: float = 20.0) -> None:
+        super().__init__(daemon=True)
+        self.plan, self.cores, self.every_s = plan, cores, every_s
+        self.part = plan.scopes.get(scope, plan.scopes["all"])
+        self.began, self.first = time.time(), self.done()
+
+    def done(self) -> float:
+        """Forecast seconds of the jobs whose output is there, over all."""
+        from benchmarks.plan import JOB_START_S, ROUND_START_S, VISIT_S
+
+        total = ready = 0.0
+        for name in self.part.chunks:
+            seconds = (JOB_START_S + sum(cell.cpu_s for cell in self.plan.chunks[name].cells)) / self.cores
+            total += seconds
+            ready += seconds * (self.plan.results / "chunks" / f"{name}.jsonl").exists()
+        for name in self.part.rounds:
+            seconds = ROUND_START_S + VISIT_S * (1 + len(self.plan.rounds[name].visits))
+            total += seconds
+            ready += seconds * (self.plan.results / "rounds" / f"{name}.jsonl").exists()
+        return ready / total if total else 1.0
+
+    def line(self) -> str:
+        """Percent done, and the time that is left at this speed."""
+        share, spent_s = self.done(), time.time() - self.began
+        moved = share - self.first
+        left = f", about {spent_s * (1 - share) / moved / 60:.0f} min left" if moved > 0.02 else ""
+        return f"{share:4.0%}{left}"
+
+    def run(self) -> None:
+        """Print a line whenever it says something new."""
+        said = ""
+        while True:
+            time.sleep(self.every_s)
+            now = self.line()
+            if now.split(",")[0] != said:
+                said = now.split(",")[0]
+                print(now, file=sys.stderr, flush=True)

@@ -73,8 +73,17 @@ class Table:
             for r in first.itertuples()
         }
 
+    @cached_property
+    def _varied(self) -> set[tuple[str, str]]:
+        """(method, knob) that has more than one value in this table: a default beside others must be named too."""
+        seen: dict[tuple[str, str], set[str]] = {}
+        for row in self.rows[["method", "knobs"]].drop_duplicates().itertuples(index=False):
+            for name, value in json.loads(row.knobs).items():
+                seen.setdefault((row.method, name), set()).add(json.dumps(value, sort_keys=True))
+        return {key for key, values in seen.items() if len(values) > 1}
+
     def label(self, method: str, knobs: Mapping[str, Any]) -> str:
-        """method(knobs that differ from their defaults)."""
+        """method(knobs that differ from their defaults, or between the cells of this table)."""
         entry = self.scope["methods"].get(method)
         defaults = {knob["name"]: knob["default"] for knob in (entry or {"knobs": []})["knobs"]}
         parts = []
@@ -83,7 +92,7 @@ class Table:
                 if name == "start" and value["method"] == "baseline":
                     continue
                 value = self.label(value["method"], value["knobs"])
-            elif value == defaults.get(name):
+            elif value == defaults.get(name) and (method, name) not in self._varied:
                 continue
             parts.append(f"{name}={value}")
         return f"{method}({', '.join(parts)})" if parts else method

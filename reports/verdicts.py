@@ -104,7 +104,11 @@ def judge_check(table: Table, check: Mapping[str, Any]) -> dict[str, Any]:
         "basis": found.basis,
         "sense": sense,
         "band": found.band,
-        "p": p_value(interval, line, sense == "above", found.scale == "ratio") if sense != "within" else None,
+        "p": max(
+            p_value(interval, edge, above, found.scale == "ratio")
+            for edge, above in ((low, True), (high, False))
+            if math.isfinite(edge)
+        ),
         "note": found.note,
         "replicates": list(interval.replicates),
         "robust": _robust(check, found, verdict),

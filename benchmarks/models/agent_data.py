@@ -1,16 +1,18 @@
 """Training text for the agents' model: expert traces and reading drills, in batches of similar length.
 
-An example is a list of tokens and, for each, whether the loss counts it (only what the agent itself writes). A trace
-is drawn with a fresh mode each time: reasoning uniform, memory full, masked, none with .60, .28, .12, pages 1, 2, 3
-with .50, .35, .15. With a full memory the whole trace is one example, else one random step with the context that
-this memory shows. A drill shows pages and asks for the five facts one by one: the dense look-up signal that traces
-lack. Its share of the examples falls linearly from .7 to .25 over the first 60 % of the run.
+An example is a list of tokens and, for each, whether the loss counts it (only what the agent itself writes).
+A trace is drawn with a fresh mode each time: reasoning uniform, memory full, masked, none with .60, .28,
+.12, pages 1, 2, 3 with .50, .35, .15. With a full memory the whole trace is one example, else one random
+step with the context that this memory shows. A drill shows pages and asks for the five facts one by one: the
+dense look-up signal that traces lack. Its share of the examples falls linearly from .7 to .25 over the first
+60 % of the run.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +23,13 @@ Example = tuple[list[int], list[bool]]
 
 N_TASKS = 20_000
 BATCH = 24
-POOL = 50                                    # batches that are sorted by length together
+POOL = 50  # batches that are sorted by length together
 MEMORY_SHARES = (("full", 0.60), ("masked", 0.28), ("none", 0.12))
 PAGE_SHARES = ((1, 0.50), (2, 0.35), (3, 0.15))
 DRILL_START, DRILL_END, DRILL_FALL = 0.70, 0.25, 0.60
 
 
-def _draw(rng: random.Random, shares: tuple[tuple, ...]) -> object:
+def _draw(rng: random.Random, shares: tuple[tuple[Any, float], ...]) -> Any:
     return rng.choices([name for name, _ in shares], [share for _, share in shares])[0]
 
 
@@ -49,7 +51,7 @@ def trace_example(rng: random.Random, task: w.Task, tools: w.Tools) -> Example:
 
 
 def drill_example(rng: random.Random, task: w.Task, tools: w.Tools) -> Example:
-    """``S e O pages | relation value ...`` for the five relations, ``miss`` (and another search) after a wrong page.
+    """``S e O pages | relation value ...`` five times, ``miss`` (and another search) after a wrong page.
 
     Half of the drills put a variable before each relation, as the notes of a plan do.
     """
@@ -79,8 +81,10 @@ def drill_share(progress: float) -> float:
     return DRILL_START + (DRILL_END - DRILL_START) * min(progress / DRILL_FALL, 1.0)
 
 
-def batches(seed: int, steps: int, mark: float = 1.0, n_tasks: int = N_TASKS) -> Iterator[tuple[np.ndarray, ...]]:
-    """`steps` batches of 24: inputs `[24, length]`, targets `[24, length]` and whether the loss counts them."""
+def batches(
+    seed: int, steps: int, mark: float = 1.0, n_tasks: int = N_TASKS
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """`steps` batches of 24: inputs and targets `[24, length]`, and whether the loss counts them."""
     rng = random.Random(w.mix(seed, 2))
     tasks = w.make_tasks(n_tasks, w.mix(seed, 3))
     tools = w.Tools(seed, mark)

@@ -1,134 +1,29 @@
 """A batched agent loop: many questions at once, one token a row a step, real tools, every cost counted.
 
-Each row has a queue of tokens to read (prompt, observations, or a rebuilt context) and writes when the queue is
-empty. A complete action calls the tool, whose observation is queued; with a memory other than ``full`` the row's
-cache is cleared and the context that this memory shows is read anew. A row ends with an answer, at the limit of
-tool calls (it fails when it asks for one more), after `MAX_WRITTEN` tokens without an action (``stuck``), or when
-its context is full.
+Each row has a queue of tokens to read (prompt, observations, or a rebuilt context) and writes when the queue
+is empty. A complete action calls the tool, whose observation is queued; with a memory other than ``full``
+the row's cache is cleared and the context that this memory shows is read anew. A row ends with an answer, at
+the limit of tool calls (it fails when it asks for one more), after `MAX_WRITTEN` tokens without an action
+(``stuck``), or when its context is full.
 
-Draws are seeded: tools by (seed, task, attempt, call), sampled words by (seed, task, attempt, word). So an attempt
-is the same in a batch of one and of four hundred, and settings are compared on the same luck.
+Draws are seeded: tools by (seed, task, attempt, call), sampled words by (seed, task, attempt, word). So an
+attempt is the same in a batch of one and of four hundred, and settings are compared on the same luck.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from benchmarks.models import agent_world as w
 from benchmarks.models.agent_model import AgentModel, Cache, step_cost
+from benchmarks.models.agent_records import AgentConfig, Attempt, Cost, Outcome, resolve
 from benchmarks.models.agent_traces import Step, check, context, prompt
+
+__all__ = ["AgentConfig", "Attempt", "Cost", "Engine", "Outcome", "resolve"]
 
 MAX_WRITTEN = 32
 MAX_CONTEXT = 768
-
-
-@dataclass(frozen=True)
-class AgentConfig:
-    """How an agent works: everything but its model.
-
-    Attributes:
-        reasoning: none, notes or plan.
-        memory: full, masked (past observations hidden) or none (last step only).
-        pages: pages that a search returns, 1 to 3.
-        max_calls: tool calls after which an attempt fails, 1 to 12.
-        tries: attempts at a question, each with its own luck.
-        temperature: 0 writes the likeliest word.
-        checker: stop at the first attempt whose notes are borne out by what was read (needs notes or a plan).
-        vote: take the commonest answer; else that of the attempt with the highest mean log-probability.
-    """
-
-    reasoning: str = "notes"
-    memory: str = "full"
-    pages: int = 1
-    max_calls: int = 12
-    tries: int = 1
-    temperature: float = 0.0
-    checker: bool = False
-    vote: bool = False
-
-    def __post_init__(self) -> None:
-        for name, value, allowed in (
-            ("reasoning", self.reasoning, w.REASONING),
-            ("memory", self.memory, w.MEMORY),
-            ("pages", self.pages, w.PAGES),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} {value!r} is not one of {', '.join(map(str, allowed))}")
-        if self.max_calls < 1 or self.tries < 1 or self.temperature < 0:
-            raise ValueError("max_calls and tries must be at least 1, temperature at least 0")
-        if self.checker and self.reasoning == "none":
-            raise ValueError("the checker reads notes: reasoning must be notes or plan")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an attempt has cost so far; sums of them are costs too.
-
-    Attributes:
-        calls: tool calls.
-        processed: tokens through the model, with cache reuse.
-        generated: tokens written.
-        billed: input tokens as an API bills them: the whole context again at every step.
-        flops: floating-point operations, with cache reuse, output layer only where a word was chosen.
-    """
-
-    calls: int = 0
-    processed: int = 0
-    generated: int = 0
-    billed: int = 0
-    flops: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        pairs = zip(self.__dict__.values(), other.__dict__.values(), strict=True)
-        return Cost(*(a + b for a, b in pairs))
-
-    @property
-    def api_tokens(self) -> int:
-        """Input re-billed at every step, plus output."""
-        return self.billed + self.generated
-
-
-@dataclass
-class Attempt:
-    """One attempt at one task.
-
-    Attributes:
-        task: position of the task in the list that was run.
-        attempt: 0, 1, ... the number of the try.
-        status: answered, limit, stuck or full.
-        answer: token, or None.
-        success: whether it is the right one.
-        verdict: of the checker; None where there is nothing to check.
-        cost: at the end.
-        ladder: cost when call 1, 2, ... was asked for, before the tool answered.
-        mean_logprob, min_logprob: of the words written, at temperature 1.
-        steps: what was written and read.
-    """
-
-    task: int
-    attempt: int
-    status: str
-    answer: int | None
-    success: bool
-    verdict: bool | None
-    cost: Cost
-    ladder: list[Cost]
-    mean_logprob: float
-    min_logprob: float
-    steps: list[Step] = field(repr=False)
-
-    def limited(self, max_calls: int) -> Attempt:
-        """This attempt as it would have been under a lower limit of tool calls."""
-        if len(self.ladder) <= max_calls:
-            return self
-        cost = self.ladder[max_calls]
-        steps = self.steps[: max_calls + 1]
-        failed = False if self.verdict is not None else None
-        return Attempt(self.task, self.attempt, "limit", None, False, failed, cost, self.ladder[: max_calls + 1],
-                       self.mean_logprob, self.min_logprob, steps)  # fmt: skip
 
 
 class _Row:
@@ -139,14 +34,15 @@ class _Row:
         self.head = prompt(task, config.reasoning, config.memory, config.pages)
         self.queue = list(self.head)
         self.steps: list[Step] = []
-        self.words: list[int] = []                 # written since the last observation
-        self.start = 0                             # where the action begins in `words`
-        self.arity = -1                            # arguments of that action; -1: none begun
+        self.words: list[int] = []  # written since the last observation
+        self.start = 0  # where the action begins in `words`
+        self.arity = -1  # arguments of that action; -1: none begun
         self.logprobs: list[float] = []
         self.ladder: list[Cost] = []
         self.calls = self.processed = self.flops = 0
         self.billed = len(self.head)
-        self.status, self.answer = "", None
+        self.status = ""
+        self.answer: int | None = None
 
     def cost(self) -> Cost:
         return Cost(self.calls, self.processed, len(self.logprobs), self.billed, self.flops)
@@ -206,7 +102,7 @@ class Engine:
 
     def __init__(self, model: AgentModel, mark: float = 1.0, batch: int = 400) -> None:
         self.model, self.mark, self.batch = model.eval(), mark, batch
-        self.price = step_cost(model)
+        self.price = step_cost(model.size)
 
     def run(self, tasks: list[w.Task], config: AgentConfig, seed: int = 0) -> list[Attempt]:
         """Attempts at all tasks, ordered by task and try; with a checker none follows an accepted one."""
@@ -215,7 +111,9 @@ class Engine:
         pending = list(range(len(tasks)))
         for attempt in range(config.tries):
             rows = [_Row(i, tasks[i], attempt, config) for i in pending]
-            done = [a for i in range(0, len(rows), self.batch) for a in self._run(rows[i : i + self.batch], tools)]
+            done = [
+                a for i in range(0, len(rows), self.batch) for a in self._run(rows[i : i + self.batch], tools)
+            ]
             attempts += done
             if config.checker:
                 pending = [a.task for a in done if not a.verdict]
@@ -243,7 +141,9 @@ class Engine:
             row.flops += self.price.body + self.price.per_position * (position + 1)
         if not writers:
             return
-        words, logprobs = self._choose(self.model.logits(hidden[writers]), [live[i] for i in writers], tools.seed)
+        words, logprobs = self._choose(
+            self.model.logits(hidden[writers]), [live[i] for i in writers], tools.seed
+        )
         cleared = []
         for i, word, logprob in zip(writers, words, logprobs, strict=True):
             live[i].flops += self.price.logits
@@ -265,40 +165,3 @@ class Engine:
             words = torch.searchsorted(mass, (draw * mass[:, -1])[:, None], right=True).squeeze(-1)
             words = words.clamp_max(scores.shape[-1] - 1)
         return words.tolist(), scores.gather(-1, words[:, None]).squeeze(-1).tolist()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an agent says to one task in the end, and the cost of all its attempts."""
-
-    answer: int | None
-    success: bool
-    cost: Cost
-    attempts: int
-    checked: bool
-
-
-def resolve(attempts: list[Attempt], config: AgentConfig) -> list[Outcome]:
-    """One outcome a task, from attempts ordered by task and try.
-
-    An attempt that the checker accepts is taken; else the commonest answer (`vote`, ties to the higher mean
-    log-probability) or the answer of the attempt with the highest mean log-probability.
-    """
-    groups: dict[int, list[Attempt]] = {}
-    for attempt in attempts:
-        groups.setdefault(attempt.task, []).append(attempt)
-    return [_outcome(groups[task], config) for task in sorted(groups)]
-
-
-def _outcome(group: list[Attempt], config: AgentConfig) -> Outcome:
-    cost = sum((attempt.cost for attempt in group), Cost())
-    accepted = [a for a in group if config.checker and a.verdict]
-    answered = [a for a in group if a.answer is not None]
-    if accepted:
-        best = accepted[0]
-    elif answered:
-        said = [a.answer for a in answered]
-        best = max(answered, key=lambda a: (said.count(a.answer) if config.vote else 0, a.mean_logprob))
-    else:
-        best = group[0]
-    return Outcome(best.answer, best.success, cost, len(group), bool(accepted))

@@ -1,9 +1,9 @@
 """The agents' language model: a small pre-norm decoder with a token shift at its input, and its cache.
 
-Input: ``h_t = E[x_t] + A E[x_(t-1)] + B E[x_(t-2)]`` with dense d x d maps A and B, so that even one layer can
-match and copy. Then pre-LayerNorm blocks (rotary attention, base 1000; GELU MLP of width 4 d), a last LayerNorm and
-the tied embedding as output layer. `forward` is for training, `step` for generation: one token a row, every row at
-a position of its own, which can be set back to 0 when its context is rebuilt.
+Input: ``h_t = E[x_t] + A E[x_(t-1)] + B E[x_(t-2)]`` with dense d x d maps A and B, so that even one layer
+can match and copy. Then pre-LayerNorm blocks (rotary attention, base 1000; GELU MLP of width 4 d), a last
+LayerNorm and the tied embedding as output layer. `forward` is for training, `step` for generation: one token
+a row, every row at a position of its own, which can be set back to 0 when its context is rebuilt.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from benchmarks.models.agent_world import VOCABULARY
 
 ROPE_BASE = 1000.0
-GROWTH = 64                    # positions by which a cache grows
+GROWTH = 64  # positions by which a cache grows
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Block(nn.Module):
         self.out = nn.Linear(d, d)
         self.up, self.down = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
         with torch.no_grad():
-            self.key.weight.copy_(self.query.weight)              # tokens attend to their like at the start
+            self.key.weight.copy_(self.query.weight)  # tokens attend to their like at the start
             for projection in (self.out, self.down):
                 projection.weight.mul_(1 / math.sqrt(2 * size.layers))
 
@@ -140,8 +140,11 @@ class AgentModel(nn.Module):
     def hidden(self, tokens: Tensor) -> Tensor:
         """Last hidden states `[rows, length, d]` of tokens `[rows, length]`, causal."""
         e = self.embedding(tokens)
-        x = e + self.shift1(F.pad(e, (0, 0, 1, -1))) + self.shift2(F.pad(e, (0, 0, 2, -2)))
-        cos, sin = rotation(torch.arange(tokens.shape[1], device=tokens.device), self.size.width // self.size.heads)
+        before = F.pad(e, (0, 0, 2, 0))
+        x = e + self.shift1(before[:, 1:-1]) + self.shift2(before[:, :-2])
+        cos, sin = rotation(
+            torch.arange(tokens.shape[1], device=tokens.device), self.size.width // self.size.heads
+        )
         for block in self.blocks:
             q, k, v = block.heads_of(x)
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
@@ -180,10 +183,10 @@ class AgentModel(nn.Module):
 
 @dataclass(frozen=True)
 class StepCost:
-    """Floating-point operations of generation, from the model's own tensors (a multiply-add counts two).
+    """Floating-point operations of generation (a multiply-add counts two).
 
     Attributes:
-        body: of one token through the maps of the token shift and of the blocks (biases and norms are left out).
+        body: of one token through the maps of the token shift and the blocks (without biases and norms).
         per_position: attention, for each position attended to.
         logits: of the output layer, only needed where a word is chosen.
     """
@@ -193,11 +196,11 @@ class StepCost:
     logits: int
 
 
-def step_cost(model: AgentModel) -> StepCost:
-    """Counted cost of `AgentModel.step`: 2 x weights, 4 L d a position, 2 d V for a word."""
-    maps = [m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear)]
-    d, layers = model.size.width, model.size.layers
-    return StepCost(2 * sum(maps), 4 * layers * d, 2 * model.embedding.weight.numel())
+def step_cost(size: Size) -> StepCost:
+    """Cost of `AgentModel.step` with dense weights: 2 x weights, 4 L d a position, 2 d V for a word."""
+    d, layers = size.width, size.layers
+    maps = 2 * d * d + layers * 12 * d * d
+    return StepCost(2 * maps, 4 * layers * d, 2 * d * len(VOCABULARY))
 
 
 def save(model: AgentModel, path: Path, note: dict[str, str] | None = None, half: bool = True) -> None:

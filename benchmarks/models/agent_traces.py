@@ -1,15 +1,16 @@
 """What an agent writes: steps, the three reasoning formats, what each memory shows, the expert and the checker.
 
-A step is an optional thought, one action and its observation. Reasoning formats (one model serves all of them, a
-prompt token selects):
+A step is an optional thought, one action and its observation. Reasoning formats (one model serves all of
+them, a prompt token selects):
 
 * ``none``: the action only.
 * ``notes``: ``relation value`` (or ``miss``) before the next action.
 * ``plan``: first ``P v1 boss e31 v2 age v1 ;``, then notes ``v1 boss e7``, each repeating its relation.
 
-Memories: ``full`` history; ``masked`` observations (question, all that the agent wrote itself, last observation);
-``none`` (question, last action, last observation). Standard library only.
+Memories: ``full`` history; ``masked`` observations (question, all that the agent wrote itself, last
+observation); ``none`` (question, last action, last observation). Standard library only.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ def prompt(task: w.Task, reasoning: str, memory: str, pages: int) -> list[int]:
 
 
 def context(head: list[int], steps: list[Step], memory: str) -> list[int]:
-    """What the model reads before it writes the next step: the prompt and what its memory shows of the steps."""
+    """What the model reads before it writes the next step: the prompt and what its memory shows."""
     if memory == "full":
         return head + [token for step in steps for token in step.written + step.observation]
     last = steps[-1].observation if steps else []
@@ -65,18 +66,23 @@ def _note(step: w.Look | w.Join, reasoning: str) -> list[int]:
     return [step.variable, *pair] if reasoning == "plan" else pair
 
 
+def _action(step: w.Look | w.Join) -> list[int]:
+    if isinstance(step, w.Join):
+        return [w.CALCULATE, step.operation, *step.arguments]
+    return [w.SEARCH, step.name]
+
+
 def expert(task: w.Task, reasoning: str, pages: int, tools: w.Tools, attempt: int = 0) -> list[Step]:
     """The steps of a flawless agent, which asks again until the right page is shown."""
-    plan = solution = w.solution(task)
-    thought = _plan(plan) if reasoning == "plan" else []
+    solution = w.solution(task)
+    thought = _plan(solution) if reasoning == "plan" else []
     steps: list[Step] = []
     for part in solution:
-        join = isinstance(part, w.Join)
-        action = [w.CALCULATE, part.operation, *part.arguments] if join else [w.SEARCH, part.name]
         while True:
+            action = _action(part)
             seen = tools.call(task, action, pages, attempt, len(steps))
-            steps.append(Step(thought, list(action), seen))
-            if join or any(title == part.name for title, _ in w.pages_in(seen)):
+            steps.append(Step(thought, action, seen))
+            if isinstance(part, w.Join) or part.name in dict(w.pages_in(seen)):
                 break
             thought = [] if reasoning == "none" else [w.MISS]
         thought = _note(part, reasoning)
@@ -86,10 +92,10 @@ def expert(task: w.Task, reasoning: str, pages: int, tools: w.Tools, attempt: in
 def check(steps: list[Step], reasoning: str) -> bool | None:
     """Whether what an agent noted is borne out by what it read; None where it writes no notes.
 
-    ``plan``: every note must stand, under its relation, on a seen page titled by the entity that the written plan
-    names for that variable; calculator arguments must be the noted values; all variables of the plan must be
-    resolved; the answer must be the last note. ``notes``: every note must stand on the page titled by the entity
-    searched just before. Neither the question nor the answer key is read, so a wrong plan can pass.
+    ``plan``: every note must stand, under its relation, on a seen page titled by the entity that the written
+    plan names for that variable; calculator arguments must be the noted values; all variables of the plan must
+    be resolved; the answer must be the last note. ``notes``: every note must stand on the page titled by the
+    entity searched just before. Neither the question nor the answer key is read, so a wrong plan can pass.
     """
     if reasoning == "none":
         return None
@@ -146,7 +152,11 @@ def _noted(
     if kind in w.OPERATIONS:
         arguments = before.action[2:]
         wanted = arguments if plan is None else [values.get(source) for source in part[1:]]
-        held = before.action[:2] == [w.CALCULATE, kind] and arguments == wanted and before.observation[1] == value
+        held = (
+            before.action[:2] == [w.CALCULATE, kind]
+            and arguments == wanted
+            and before.observation[1] == value
+        )
         held = held and all(argument in values.values() for argument in arguments)
     else:
         page = pages.get(values.get(part[1], part[1]), [])

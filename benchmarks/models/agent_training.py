@@ -2,10 +2,10 @@
 
     python -m benchmarks.models.agent_training --size xs --seed 0 --out xs-0.safetensors
 
-Muon (momentum .95, five Newton-Schulz steps, learning rate .01, weight decay .01) for the matrices inside the
-blocks, AdamW (betas .9 and .98, weight decay .01) for the rest; 50 warm-up steps, constant to half of the run, then
-linear to 2 %; gradients clipped to norm 1; 2400 steps of 24 sequences for every size, so that all sizes see the
-same traces.
+Muon (momentum .95, five Newton-Schulz steps, learning rate .01, weight decay .01) for the matrices inside
+the blocks, AdamW (betas .9 and .98, weight decay .01) for the rest; 50 warm-up steps, constant to half of
+the run, then linear to 2 %; gradients clipped to norm 1; 2400 steps of 24 sequences for every size, so that
+all sizes see the same traces.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEPS = 2400
 WARM_UP = 50
 MUON_RATE = 0.01
 ADAMW_RATES = {"xxs": 6e-3, "xs": 6e-3, "s": 2.5e-3, "m": 1.5e-3}
-MARK = 1.0                                   # share of right pages that carry the title mark
+MARK = 1.0  # share of right pages that carry the title mark
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
@@ -47,7 +47,9 @@ class Muon(torch.optim.Optimizer):
     The update is scaled by sqrt(max(1, rows / columns)); weight decay is decoupled.
     """
 
-    def __init__(self, params: list[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
+    def __init__(
+        self, params: list[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.01
+    ):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -73,12 +75,17 @@ class Muon(torch.optim.Optimizer):
             parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
 
 
-def optimisers(model: AgentModel, adamw_rate: float, muon_rate: float = MUON_RATE) -> list[torch.optim.Optimizer]:
+def optimisers(
+    model: AgentModel, adamw_rate: float, muon_rate: float = MUON_RATE
+) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks, AdamW for everything else."""
     matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
-    return [Muon(matrices, muon_rate), torch.optim.AdamW(rest, adamw_rate, betas=(0.9, 0.98), weight_decay=0.01)]
+    return [
+        Muon(matrices, muon_rate),
+        torch.optim.AdamW(rest, adamw_rate, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
 
 
 def rate_factor(step: int, steps: int) -> float:
@@ -94,7 +101,11 @@ def own_loss(model: AgentModel, inputs: Tensor, targets: Tensor, own: Tensor) ->
 
 
 def train(
-    size: str, seed: int, steps: int = STEPS, mark: float = MARK, log: Callable[[int, float], None] | None = None
+    size: str,
+    seed: int,
+    steps: int = STEPS,
+    mark: float = MARK,
+    log: Callable[[int, float], None] | None = None,
 ) -> AgentModel:
     """Train a model of a size (a key of `SIZES`); `log(step, loss)` is called at every step."""
     torch.manual_seed(seed)
@@ -132,7 +143,8 @@ def main(arguments: list[str] | None = None) -> None:
     note = {"seed": str(chosen.seed), "steps": str(chosen.steps), "mark": str(chosen.mark)}
     save(model, chosen.out, note)
     took = time.process_time() - begin
-    print(f"{chosen.size} seed {chosen.seed}: loss {sum(recent) / len(recent):.3f}, {took:.1f} CPU-s -> {chosen.out}")
+    loss = sum(recent) / len(recent)
+    print(f"{chosen.size} seed {chosen.seed}: loss {loss:.3f}, {took:.1f} CPU-s -> {chosen.out}")
 
 
 if __name__ == "__main__":

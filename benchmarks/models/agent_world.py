@@ -4,15 +4,16 @@ Every task has a fresh world of ten entities; each has one page with five facts 
 
     * e31 owner e5 price n17 friend e40 boss e2 age n33          (head, title, five relation-value pairs)
 
-The head is the search tool's exact-title mark: ``*`` on the page asked for, ``-`` on any other. Facts are new in
-every task, so they must be read; only the map from the 800 aliases of the questions to the 48 names is fixed, and
-has to be learned. Questions read inside out: ``Q boss owner a21 ?`` asks for the boss of the owner of a21,
-``Q max age boss a21 & age owner a137 ?`` joins two chains with the calculator.
+The head is the search tool's exact-title mark: ``*`` on the page asked for, ``-`` on any other. Facts are
+new in every task, so they must be read; only the map from the 800 aliases of the questions to the 48 names
+is fixed, and has to be learned. Questions read inside out: ``Q boss owner a21 ?`` asks for the boss of the
+owner of a21, ``Q max age boss a21 & age owner a137 ?`` joins two chains with the calculator.
 
-Tools: ``S name`` returns k pages, the right one at rank 1, 2, 3 with probability .75, .15, .08 (else not at all),
-drawn anew at every call from a generator seeded by (seed, task, attempt, call): results depend neither on the
-order nor on the size of a batch. ``C op a b`` returns one number, or ``err``. Standard library only.
+Tools: ``S name`` returns k pages, the right one at rank 1, 2, 3 with probability .75, .15, .08 (else not at
+all), drawn anew at every call from a generator seeded by (seed, task, attempt, call): results depend neither
+on the order nor on the size of a batch. ``C op a b`` returns one number, or ``err``. Standard library only.
 """
+
 from __future__ import annotations
 
 import random
@@ -21,10 +22,10 @@ from itertools import accumulate
 
 N_NAMES, N_NUMBERS, N_ALIASES = 48, 100, 800
 WORLD_SIZE = 10
-ALIAS_EXPONENT = 0.7          # an alias of rank r is asked about with weight r ** -0.7
-MAX_VALUE = 49                # facts are 1..49, so that a sum of two is still one of the 100 numbers
+ALIAS_EXPONENT = 0.7  # an alias of rank r is asked about with weight r ** -0.7
+MAX_VALUE = 49  # facts are 1..49, so that a sum of two is still one of the 100 numbers
 RANK_PROBABILITIES = (0.75, 0.15, 0.08)
-FORMS: dict[int, tuple[tuple[int, ...], ...]] = {        # level -> hops of each chain
+FORMS: dict[int, tuple[tuple[int, ...], ...]] = {  # level -> hops of each chain
     1: ((1,), (2,)),
     2: ((3,), (1, 1)),
     3: ((4,), (2, 1), (1, 2), (2, 2)),
@@ -54,7 +55,7 @@ ENTITY_RELATIONS = tuple(TOKEN[t] for t in ("owner", "boss", "friend"))
 NUMBER_RELATIONS = tuple(TOKEN[t] for t in ("price", "age"))
 RELATIONS = ENTITY_RELATIONS + NUMBER_RELATIONS
 FIRST_NAME, FIRST_NUMBER, FIRST_ALIAS = TOKEN["e0"], TOKEN["n0"], TOKEN["a0"]
-ARITY = {SEARCH: 1, ANSWER: 1, CALCULATE: 3}             # arguments of each action
+ARITY = {SEARCH: 1, ANSWER: 1, CALCULATE: 3}  # arguments of each action
 
 
 def is_name(token: int) -> bool:
@@ -77,7 +78,9 @@ def parse(text: str) -> list[int]:
     try:
         return [TOKEN[word] for word in text.split()]
     except KeyError as error:
-        raise ValueError(f"{error.args[0]!r} is not one of the {len(VOCABULARY)} words of the agents' world") from None
+        raise ValueError(
+            f"{error.args[0]!r} is not one of the {len(VOCABULARY)} words of the agents' world"
+        ) from None
 
 
 def mix(*parts: int) -> int:
@@ -95,7 +98,7 @@ def _alias_map() -> tuple[int, ...]:
     return tuple(FIRST_NAME + int(rng.random() * N_NAMES) for _ in range(N_ALIASES))
 
 
-ALIAS_OF: tuple[int, ...] = _alias_map()                  # alias number -> name token, the same in every world
+ALIAS_OF: tuple[int, ...] = _alias_map()  # alias number -> name token, the same in every world
 _ALIAS_WEIGHTS = list(accumulate((rank + 1) ** -ALIAS_EXPONENT for rank in range(N_ALIASES)))
 
 
@@ -129,8 +132,9 @@ class Task:
         return page[page.index(relation) + 1]
 
 
-def make_task(rng: random.Random, level: int, key: int) -> Task:
-    """Draw a question of a level and a world in which it has an answer."""
+def make_task(level: int, key: int) -> Task:
+    """The question of a level and key, with a world in which it has an answer."""
+    rng = random.Random(mix(level, key))
     form = rng.choice(FORMS[level])
     aliases = rng.choices(range(N_ALIASES), cum_weights=_ALIAS_WEIGHTS, k=len(form))
     starts = [ALIAS_OF[a] for a in aliases]
@@ -148,10 +152,9 @@ def make_task(rng: random.Random, level: int, key: int) -> Task:
     return replace(task, answer=solution(task)[-1].value)
 
 
-def make_tasks(count: int, seed: int, levels: tuple[int, ...] = (1, 2, 3)) -> list[Task]:
-    """Tasks of the levels in turn; keys and worlds depend on the seed only."""
-    rng = random.Random(mix(seed, 1))
-    return [make_task(rng, levels[i % len(levels)], mix(seed, i) >> 1) for i in range(count)]
+def make_tasks(count: int, seed: int) -> list[Task]:
+    """`count` tasks of levels 1, 2, 3 in turn, with keys (63 bits) drawn from the seed."""
+    return [make_task(1 + i % 3, mix(seed, i) >> 1) for i in range(count)]
 
 
 def _page(rng: random.Random, name: int, names: list[int]) -> tuple[int, ...]:
@@ -164,7 +167,7 @@ def _page(rng: random.Random, name: int, names: list[int]) -> tuple[int, ...]:
 
 
 def _relations(rng: random.Random, hops: int, joined: bool) -> tuple[int, ...]:
-    """Relations in the order in which they are followed: names lead on, a joined chain must end in a number."""
+    """Relations in the order in which they are followed; a joined chain must end in a number."""
     last = rng.choice(NUMBER_RELATIONS if joined else RELATIONS)
     return (*(rng.choice(ENTITY_RELATIONS) for _ in range(hops - 1)), last)
 
@@ -175,7 +178,7 @@ class Look:
 
     variable: int
     relation: int
-    source: int               # a name, or the variable that holds it
+    source: int  # a name, or the variable that holds it
     name: int
     value: int
 
@@ -232,7 +235,7 @@ class Tools:
     mark: float = 1.0
 
     def call(self, task: Task, action: list[int], pages: int, attempt: int, call: int) -> list[int]:
-        """Observation tokens, ``O`` to ``|``, of an action; search noise is that of (seed, task, attempt, call)."""
+        """Observation tokens, ``O`` to ``|``; the noise of a search is that of (seed, task, attempt, call)."""
         if action[0] == CALCULATE:
             return [OBSERVE, calculate(action[1], action[2], action[3]), END_OBSERVATION]
         if not is_name(action[1]):
@@ -242,7 +245,7 @@ class Tools:
 
     def _search(self, task: Task, name: int, pages: int, rng: random.Random) -> list[int]:
         draw, marked = rng.random(), rng.random() < self.mark
-        rank = sum(draw >= bound for bound in accumulate(RANK_PROBABILITIES))     # 0, 1, 2; 3 is never shown
+        rank = sum(draw >= bound for bound in accumulate(RANK_PROBABILITIES))  # 0, 1, 2; 3 is never shown
         titles = rng.sample([n for n in task.pages if n != name], 3)
         if name in task.pages and rank < 3:
             titles[rank] = name
@@ -253,7 +256,7 @@ class Tools:
 
 
 def pages_in(observation: list[int]) -> list[tuple[int, list[int]]]:
-    """Title and relation-value tokens of every page in an observation (none for a calculator's or an error)."""
+    """Title and relation-value tokens of every page in an observation; none for a number or an error."""
     body = observation[1:-1]
     width = 2 + 2 * len(RELATIONS)
     return [(body[i + 1], body[i + 2 : i + width]) for i in range(0, len(body) - width + 1, width)]

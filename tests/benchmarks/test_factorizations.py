@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from math import log2
 
 import torch
 
-from benchmarks.counting import Counter
+from benchmarks.counting import Counter, count
 
 R = torch.randn
+aten = torch.ops.aten
 
 
 def flops(call: Callable[[], object]) -> int | None:
@@ -42,13 +44,30 @@ def test_solvers_and_factorisations() -> None:
     assert flops(lambda: torch.linalg.cholesky(spd)) == 2 * 216 / 3
     assert flops(lambda: torch.cholesky_solve(right, spd)) == 2 * 2 * 36 * 3
     assert flops(lambda: torch.linalg.inv(square)) == 2 * 2 * 216
-    assert flops(lambda: torch.linalg.det(square)) == 2 * 2 / 3 * 216
+    for lu in (torch.linalg.det, torch.linalg.slogdet, torch.linalg.lu, torch.linalg.lu_factor):
+        assert flops(lambda lu=lu: lu(square)) == 2 * 2 / 3 * 216
+    factors = torch.linalg.lu_factor(square)
+    assert flops(lambda: torch.linalg.lu_solve(*factors, right)) == 2 * 2 * 36 * 3
+    assert flops(lambda: torch.linalg.lu_factor(tall)) == round(8 * 25 - 125 / 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and still called
+        assert flops(lambda: torch.triangular_solve(right, square)) == 2 * 36 * 3
+        assert flops(lambda: torch.cholesky(spd)) == 2 * 216 / 3
+    assert flops(lambda: torch.cholesky_inverse(spd)) == 2 * 2 / 3 * 216
     reflectors = 2 * 8 * 25 - 2 / 3 * 125
     assert flops(lambda: torch.linalg.qr(tall, mode="r")) == round(reflectors)
     assert flops(lambda: torch.linalg.qr(tall)) == round(2 * reflectors)  # Q (8, 5) costs as much again
+    by_qr = reflectors + 3 * ((4 * 8 * 5 - 2 * 25) + 25)
+    assert flops(lambda: torch.linalg.lstsq(tall, R(8, 3))) == round(by_qr)
+    assert flops(lambda: torch.geqrf(tall)) == round(reflectors)
+    assert flops(lambda: torch.linalg.householder_product(tall, R(5))) == round(reflectors)
     assert flops(lambda: torch.linalg.svd(tall, full_matrices=False)) == 14 * 8 * 25 + 8 * 125
     assert flops(lambda: torch.linalg.svd(tall)) == 4 * 64 * 5 + 8 * 8 * 25 + 9 * 125
     assert flops(lambda: torch.linalg.eigh(spd)) == 2 * 9 * 216
+    assert flops(lambda: torch.linalg.eig(square)) == 2 * 25 * 216
+    assert count(lambda: aten._linalg_eigvals(square)).flops == 2 * 10 * 216
+    assert count(lambda: aten._linalg_eigh(spd, "L", False)).flops == 2 * 4 / 3 * 216
+    assert count(lambda: aten._linalg_svd(tall, False, False)).flops == round(4 * 8 * 25 - 4 / 3 * 125)
     complex_square = square.to(torch.cfloat)
     assert flops(lambda: torch.linalg.inv(complex_square)) == 4 * 2 * 2 * 216
     assert (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import pytest
@@ -33,6 +32,7 @@ def flops(call: Callable[[], object]) -> int | None:
 
 A34, B45, V4 = R(3, 4), R(4, 5), R(4)
 C234, C245 = R(2, 3, 4), R(2, 4, 5)
+FP8 = torch.ones(16, 32).to(torch.float8_e4m3fn)
 PRODUCTS = {
     "mm": (lambda: A34 @ B45, 2 * 3 * 4 * 5),
     "mm of integers": (lambda: A34.long() @ B45.long(), 2 * 3 * 4 * 5),
@@ -59,6 +59,18 @@ PRODUCTS = {
         ),
         2 * 8 * 16 * 24,
     ),
+    "grouped mm, columns": (
+        lambda: torch._grouped_mm(
+            R(2, 16, 8).bfloat16(), R(8, 32).bfloat16(), offs=torch.tensor([16, 32], dtype=torch.int32)
+        ),
+        2 * 16 * 8 * 32,
+    ),
+    "mm with an activation": (lambda: torch._addmm_activation(R(5), A34, B45), 2 * 3 * 4 * 5),
+    "fp8 mm": (
+        lambda: torch._scaled_mm(FP8, FP8.t(), torch.tensor(1.0), torch.tensor(1.0)),
+        2 * 16 * 32 * 16,
+    ),
+    "affine grid, opened": (lambda: F.affine_grid(R(2, 2, 3), [2, 1, 4, 4]), 2 * 2 * 16 * 3 * 2),
     "cdist, small": (lambda: torch.cdist(R(2, 3, 4), R(2, 5, 4)), 2 * 2 * 3 * 5 * 4),
     "cdist, by matmul": (lambda: torch.cdist(R(30, 4), R(40, 4)), 2 * 30 * 40 * 4),
     "pdist": (lambda: F.pdist(R(5, 4)), 2 * (5 * 4 // 2) * 4),
@@ -151,89 +163,6 @@ def test_backward_of_the_rest() -> None:
     assert gradient(lambda: torch.sparse.mm(sparse, dense)) == 2 * 4 * 5 * 4 + 2 * 4 * 5
 
 
-# ---------------------------------------------------------------- sparse, int8, recurrent
-
-MASK = torch.tensor([[1.0, 0, 2, 0], [0, 0, 0, 3], [4, 0, 0, 0], [0, 5, 0, 6]])  # 6 of 16
-
-
-def test_sparse_operands_count_what_they_store() -> None:
-    csr, coo, right = MASK.to_sparse_csr(), MASK.to_sparse(), R(4, 5)
-    for sparse in (csr, coo, MASK.to_sparse_csc()):
-        assert flops(lambda sparse=sparse: sparse @ right) == 2 * 6 * 5
-    assert flops(lambda: torch.addmm(R(4, 5), csr, right)) == 2 * 6 * 5
-    assert flops(lambda: torch.sparse.mm(coo, right)) == 2 * 6 * 5
-    assert flops(lambda: torch.sparse.addmm(R(4, 5), coo, right)) == 2 * 6 * 5
-    assert flops(lambda: csr @ V4) == 2 * 6
-    assert flops(lambda: R(3, 4) @ csr) == 2 * 6 * 3
-    for bias in (None, R(4)):
-        assert flops(lambda bias=bias: F.linear(R(2, 3, 4), csr, bias)) == 2 * 6 * (2 * 3)
-    assert flops(lambda: torch.sparse.sampled_addmm(csr, R(4, 7), R(7, 4))) == 2 * 6 * 7
-
-
-def test_block_sparse_counts_whole_blocks() -> None:
-    bsr = MASK.to_sparse_bsr((2, 2))  # each of the four blocks holds something
-    dense = torch.zeros(4, 4)
-    dense[0, 0] = dense[3, 2] = 1.0
-    two_blocks = dense.to_sparse_bsr((2, 2))
-    assert flops(lambda: bsr @ R(4, 5)) == 2 * 16 * 5
-    assert flops(lambda: two_blocks @ R(4, 5)) == 2 * 8 * 5
-    assert flops(lambda: F.linear(R(3, 4), two_blocks)) == 2 * 8 * 3
-
-
-def test_two_sparse_matrices_count_the_products_that_meet() -> None:
-    # columns of MASK hold 2, 1, 1, 2 numbers, its rows 2, 1, 1, 2
-    with torch.no_grad():
-        assert count(lambda: MASK.to_sparse() @ MASK.to_sparse()).flops == 2 * (2 * 2 + 1 + 1 + 2 * 2)
-        assert count(lambda: MASK.to_sparse_csr() @ MASK.to_sparse_csr()).flops == 2 * (4 + 1 + 1 + 4)
-
-
-def quantized(module: nn.Module) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.ao.quantization.quantize_dynamic(nn.Sequential(module), {type(module)})
-
-
-def test_int8_is_counted_as_int8() -> None:
-    a = torch.randint(-9, 9, (32, 16), dtype=torch.int8)
-    result = count(lambda: torch._int_mm(a, a.t()))
-    assert result.flops_by_number == (("int8", 2 * 32 * 16 * 32),)
-    linear = quantized(nn.Linear(4, 5))
-    assert count(lambda: linear(R(2, 3, 4))).flops_by_number == (("int8", 2 * (2 * 3) * 4 * 5),)
-    weight, scale = torch.ones(64, 32, dtype=torch.int8), torch.ones(64).bfloat16()
-    result = count(lambda: torch._weight_int8pack_mm(R(3, 32).bfloat16(), weight, scale))
-    assert result.flops_by_number == (("bfloat16", 2 * 3 * 32 * 64),)
-    lstm = quantized(nn.LSTM(4, 6, num_layers=2))
-    cells = 24 * 4 + 24 * 6 + 24 * 6 + 24 * 6
-    assert count(lambda: lstm(R(7, 2, 4))).flops_by_number == (("int8", 2 * (7 * 2) * cells),)
-
-
-def test_static_int8_layers() -> None:
-    x = torch.quantize_per_tensor(R(1, 3, 6, 6), 0.1, 0, torch.quint8)
-    weight = torch.quantize_per_tensor(R(5, 3, 3, 3), 0.1, 0, torch.qint8)
-    packed = torch.ops.quantized.conv2d_prepack(weight, None, [1, 1], [0, 0], [1, 1], 1)
-    assert count(lambda: torch.ops.quantized.conv2d.new(x, packed, 0.1, 0)).flops == 2 * (5 * 4 * 4) * 27
-    flat = torch.quantize_per_tensor(R(2, 4), 0.1, 0, torch.quint8)
-    matrix = torch.quantize_per_tensor(R(5, 4), 0.1, 0, torch.qint8)
-    packed = torch.ops.quantized.linear_prepack(matrix, None)
-    assert count(lambda: torch.ops.quantized.linear(flat, packed, 0.1, 0)).flops == 2 * 2 * 4 * 5
-
-
-def test_recurrent_layers() -> None:
-    x = R(7, 2, 4)
-    assert flops(lambda: nn.LSTM(4, 6)(x)) == 2 * (7 * 2) * (24 * 4 + 24 * 6)
-    assert flops(lambda: nn.LSTM(4, 6, 2)(x)) == 2 * 14 * (24 * 4 + 24 * 6 + 24 * 6 + 24 * 6)
-    both_ways = 2 * 14 * (2 * (24 * 4 + 24 * 6) + 2 * (24 * 12 + 24 * 6))
-    assert flops(lambda: nn.LSTM(4, 6, 2, bidirectional=True)(x)) == both_ways
-    assert flops(lambda: nn.GRU(4, 6)(x)) == 2 * 14 * (18 * 4 + 18 * 6)
-    assert flops(lambda: nn.RNN(4, 6)(x)) == 2 * 14 * (6 * 4 + 6 * 6)
-    assert flops(lambda: nn.LSTMCell(4, 6)(R(2, 4))) == 2 * 2 * (24 * 4 + 24 * 6)
-    packed = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([7, 3]))
-    assert flops(lambda: nn.LSTM(4, 6)(packed)) == 2 * (7 + 3) * (24 * 4 + 24 * 6)
-    cudnn = operators.entry(aten._cudnn_rnn.default)
-    weights = [R(24, 4), R(24, 6), R(24), R(24)]
-    assert cudnn is not None and cudnn.flops((x, weights), {}, None) == 2 * 14 * (24 * 4 + 24 * 6)
-
-
 # ---------------------------------------------------------------- what no CPU runs
 
 
@@ -251,16 +180,9 @@ def test_cuda_attention_on_meta_tensors(kind: str, causal: bool) -> None:
     assert backward is not None and backward.flops((), named, None) == 2 * 2 * 4 * pairs * 5 * 32
 
 
-def test_two_of_four_sparsity_is_half_of_dense() -> None:
-    stored, x = torch.empty(16, 8), torch.empty(3, 16)  # a (16, 16) weight, compressed
-    linear = operators.entry(aten._sparse_semi_structured_linear.default)
-    product = operators.entry(aten._sparse_semi_structured_mm.default)
-    assert linear is not None and linear.flops((x, stored), {}, torch.empty(3, 16)) == 3 * 16 * 16
-    assert product is not None and product.flops((stored, None, x.t()), {}, None) == 3 * 16 * 16
-
-
-def test_fast_path_of_the_encoder_layer() -> None:
+def test_fast_paths_of_the_encoder_layer_and_of_its_attention() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
-    block = 2 * (2 * 3) * (4 * 8 * 8 + 2 * 8 * 16) + 4 * 2 * 3 * 3 * 8
+    attention, x = 2 * (2 * 3) * (4 * 8 * 8) + 4 * 2 * 3 * 3 * 8, R(2, 3, 8)
     with torch.no_grad():
-        assert count(layer, R(2, 3, 8)).flops == block
+        assert count(layer.self_attn, x, x, x).flops == attention
+        assert count(layer, x).flops == attention + 2 * (2 * 3) * (2 * 8 * 16)

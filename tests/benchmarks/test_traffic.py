@@ -29,6 +29,7 @@ MOVED: dict[str, tuple[Callable[[], Any], int]] = {
     "only views": (lambda: SQUARE.t()[2:].unsqueeze(0).expand(3, 8, 10).view(3, 8, 2, 5), 0),
     "two parts of one tensor": (lambda: X[:40] + X[40:80], 4 * 3 * 40),
     "broadcast input": (lambda: X[:1].expand(N) + X, 4 * (1 + 2 * N)),
+    "a tensor made from Python": (lambda: torch.tensor([1.0, 2.0]), 0),
     "an allocation": (lambda: torch.empty(N), 0),
     "fill only writes": (lambda: torch.empty(N).fill_(1.0), 4 * N),
     "copy reads one, writes one": (lambda: torch.empty(N).copy_(X), 4 * 2 * N),
@@ -82,6 +83,7 @@ def peak(call: Callable[[], Any]) -> int:
 def test_what_existed_before_is_not_counted_and_views_add_nothing() -> None:
     assert peak(lambda: X.view(10, 10).t()[3:]) == 0
     assert peak(lambda: X + Y) == 4 * N
+    assert peak(lambda: torch.tensor([1.0, 2.0])) == 4 * 2
     assert peak(lambda: (X + Y).view(10, 10).t().detach()) == 4 * N
     assert peak(lambda: X.clone().mul_(2).add_(1)) == 4 * N
 

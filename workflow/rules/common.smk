@@ -7,10 +7,12 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.host import claim, use_this_python
 from benchmarks.plan import load_plan
-from joulemark.progress import closing, wanted_scope
+from joulemark.progress import Progress, closing, wanted_scope
 
 use_this_python(ROOT)
-PLAN = load_plan(config)  # config holds only what the user typed; the base is config/<plan>.yaml
+PLAN = load_plan(
+    config
+)  # config holds only what the user typed; the base is config/<plan>.yaml
 
 
 def get_data_spec(wildcards):
@@ -39,7 +41,9 @@ def get_round_chunks(wildcards):
 
 def get_scope_bundles(wildcards):
     scope = PLAN.scopes[wildcards.scope]
-    return chunk_files(scope.chunks) + [f"results/rounds/{name}.jsonl" for name in scope.rounds]
+    return chunk_files(scope.chunks) + [
+        f"results/rounds/{name}.jsonl" for name in scope.rounds
+    ]
 
 
 def get_scope_text(wildcards):
@@ -65,4 +69,7 @@ def chunk_files(names):
 
 def views(scope):
     # the digest-named table *and* the page: an up-to-date page would hide what is missing above it
-    return [f"results/tables/{PLAN.table(scope)}.parquet", f"results/report/{PLAN.name}/{scope}/index.html"]
+    return [
+        f"results/tables/{PLAN.table(scope)}.parquet",
+        f"results/report/{PLAN.name}/{scope}/index.html",
+    ]

@@ -2,11 +2,11 @@
 rule data:
     output:
         directory("results/data/{data}"),
-    params:
-        spec=get_data_spec,
     log:
         "results/logs/data/{data}.log",
     conda:
         "../../environment.yml"
+    params:
+        spec=get_data_spec,
     shell:
         "printf %s {params.spec:q} | python -m benchmarks data --out {output:q} > {log:q} 2>&1"

@@ -4,12 +4,12 @@ rule measure:
         ancient(get_round_chunks),
     output:
         "results/rounds/{round}.jsonl",
-    params:
-        spec=get_round_spec,
     log:
         "results/logs/measure/{round}.log",
     conda:
         "../../environment.yml"
     threads: workflow.cores
+    params:
+        spec=get_round_spec,
     shell:
         "printf %s {params.spec:q} | python -m benchmarks measure --out {output:q} > {log:q} 2>&1"

@@ -9,26 +9,26 @@ rule report:
             category="pages",
             labels={"scope": "{scope}"},
         ),
-    params:
-        scope=get_scope_text,
-        code=PLAN.report_code,
-        table=get_table,
     log:
         "results/logs/report/%s.{scope}.log" % PLAN.name,
     conda:
         "../../environment.yml"
+    params:
+        scope=get_scope_text,
+        code=PLAN.report_code,
+        table=get_table,
     shell:
         "printf %s {params.scope:q} | python -m reports page --table {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule so_far:
-    # no input, no output: always runs, reads what exists
-    params:
-        plan=PLAN.text,
     log:
         "results/logs/so_far.log",
     conda:
         "../../environment.yml"
+    # no input, no output: always runs, reads what exists
+    params:
+        plan=PLAN.text,
     shell:
         "python -m joulemark report --so-far --plan {params.plan:q} > {log:q} 2>&1"
 
@@ -37,11 +37,11 @@ rule strict:
     # fails on any cell that is missing or not final
     input:
         views("all"),
-    params:
-        plan=PLAN.text,
     log:
         "results/logs/strict.log",
     conda:
         "../../environment.yml"
+    params:
+        plan=PLAN.text,
     shell:
         "python -m joulemark strict --plan {params.plan:q} 2>&1 | tee {log:q}"

@@ -6,15 +6,15 @@ rule train:
         starts=ancient(get_starts),
     output:
         "results/chunks/{chunk}.jsonl",
-    params:
-        spec=get_chunk_spec,
     log:
         "results/logs/train/{chunk}.log",
+    priority: 1
     conda:
         "../../environment.yml"
-    priority: 1
     threads: 1
     resources:
         mem_mb=int(PLAN.settings["limits"]["memory_gb"] * 1024),
+    params:
+        spec=get_chunk_spec,
     shell:
         "printf %s {params.spec:q} | python -m benchmarks train --out {output:q} > {log:q} 2>&1"

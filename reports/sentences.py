@@ -1,0 +1,238 @@
+"""What a verdict says in words. A sentence is a list of parts, so that HTML, LaTeX and Markdown each escape it their way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from scipy import stats
+
+from reports.effects import TIMED
+from reports.notation import Words, long_name, place, shorten, stem, words
+from reports.statistics import LEVEL
+from reports.table import Missing, Table
+from reports.verdicts import HOLDS, SHORT, UNCLEAR, UNTESTED
+
+#: A part is (kind, text); kinds: text, code, verdict.
+Part = tuple[str, str]
+Sentence = list[Part]
+#: More seeds or rounds than this are not worth asking for.
+MOST = 60
+#: How a sentence says that an arm has a cost.
+VERBS = {
+    "latency_s": "takes", "train_s": "takes", "energy_j": "uses", "flops": "needs", "train_flops": "needs", "tokens": "needs",
+    "tool_calls": "needs", "bytes_moved": "moves", "fit_cpu_s": "takes", "adapt_cpu_s": "takes", "price": "costs",
+}  # fmt: skip
+GRADES = {
+    "A": "the paper's own model and data",
+    "B": "the same mechanism, smaller",
+    "C": "a stand-in, or counted or modelled only",
+}
+
+
+def text(*parts: str) -> Sentence:
+    """A sentence of plain text."""
+    return [("text", part) for part in parts]
+
+
+def claim_sentence(table: Table, card: Mapping[str, Any], claim: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Sentence:
+    """One sentence of a paper's page: what was seen, what was asked, what the paper saw, the verdict, how to repeat it."""
+    verdict, grade = rows[0]["claim_verdict"], card["grade"]
+    if verdict == UNTESTED:
+        reasons = dict.fromkeys(why for row in rows if row["verdict"] == UNTESTED for why in [_why(row)])
+        return [*text("Not tested here: "), *text("; ".join(reasons)), *text(_reported(claim) + ".")]
+    sentence = text(_opening(claim, grade))
+    for number, (check, row) in enumerate(zip(claim["checks"], rows, strict=True)):
+        sentence += text("" if number == 0 else ", and ") + check_phrase(table, check, row)
+    sentence += text(_reported(claim), ": ")
+    sentence += [("verdict", verdict), *text(f" here{_aside(verdict, rows)} (grade {grade}){_because(verdict, rows)}.")]
+    return sentence + text(" Repeat it: ") + [("code", command(card))] + text(".")
+
+
+def _opening(claim: Mapping[str, Any], grade: str) -> str:
+    scale = "at this scale " if grade in "BC" else "on the paper's own model and data "
+    if claim.get("by_construction"):
+        return f"True by construction, so not scored: {scale}"
+    if claim.get("own"):
+        return f"A question of our own: {scale}"
+    return scale[0].upper() + scale[1:]
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    """Why a check was not tested, with whom and what it was about."""
+    reason = str(row.get("reason") or "no numbers").rstrip(".")
+    if not row.get("metric"):
+        return reason
+    spot = f" at {place(row['metric'])}" if place(row["metric"]) else ""
+    return f"{long_name(row['metric'])}{spot} of {row.get('of')}: {reason.partition(' is null: ')[2] or reason}"
+
+
+def command(card: Mapping[str, Any]) -> str:
+    """The command that repeats a card."""
+    return f"snakemake --cores 2 {card['target']}"
+
+
+def _aside(verdict: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    return ", reversed" if verdict == SHORT and any(row.get("direction") == "reversed" for row in rows) else ""
+
+
+def _because(verdict: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Why a claim is unclear although its checks are not: a control."""
+    reasons = {row.get("reason") or "" for row in rows} - {""}
+    return f", since {'; '.join(sorted(reasons))}" if verdict == UNCLEAR and reasons else ""
+
+
+def _reported(claim: Mapping[str, Any]) -> str:
+    reported = claim.get("reported") or {}
+    if reported.get("value") in (None, ""):
+        return ""
+    where = f" ({reported['where']})" if reported.get("where") else ""
+    return f", where the paper reports “{reported['value']}”{where}"
+
+
+def check_phrase(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> Sentence:
+    """`gradual(...) loses 1.6 points [1.0, 2.2] of accuracy against baseline (allowed: a loss of up to 0.5 points)`."""
+    known = table.metric(row["task"], row["metric"])
+    say = words(row["scale"], row["metric"], None if check.get("effect") else known)
+    of, other = ("code", row["of"]), ("code", row.get("other") or "")
+    name = long_name(row["metric"])
+    aside = text(f" ({'; '.join([*_where(table, row), _asked(check, row, say, known)])})")
+    size = say.effect(row["effect"], row["low"], row["high"], line=row["threshold"])
+    if check.get("effect"):
+        kind = str(check["effect"]).replace("_", " ")
+        against = [*text(" against "), other] if row.get("other") else []
+        return [*text(f"the {kind} of {name} is {size} for "), of, *against, *aside]
+    if row["scale"] == "difference":
+        size = say.size(row["effect"], row["low"], row["high"], line=row["threshold"])
+        return [of, *text(_change(row, known, name, size)), other, *aside]
+    if row["scale"] == "ratio":
+        return [of, *text(f" {VERBS.get(stem(row['metric']), 'has')} {size} the {_noun(row['metric'])} of "), other, *aside]
+    return [of, *text(f" has {name} {size}"), *aside]
+
+
+def _change(row: Mapping[str, Any], known: Mapping[str, Any] | None, name: str, size: str) -> str:
+    """How a difference is said: gains and losses where more is better, else rises and falls."""
+    rises = row["effect"] >= 0
+    if known and known["better"] == "higher":
+        return f" {'gains' if rises else 'loses'} {size} of {name} {'over' if rises else 'against'} "
+    return f" {'raises' if rises else 'lowers'} {name} by {size} against "
+
+
+def _noun(metric: str) -> str:
+    return {"latency_s": "time", "energy_j": "energy", "train_s": "step time"}.get(stem(metric), long_name(metric))
+
+
+def _where(table: Table, row: Mapping[str, Any]) -> list[str]:
+    spot = place(row["metric"])
+    told = table.scope["tasks"].get(row["task"], {}).get("workloads", {}).get(spot, "")
+    parts = [f"{spot}: {told}" if told else spot, row.get("note") or "", row["basis"] if row["basis"] == "modelled" else ""]
+    return [part for part in parts if part]
+
+
+def _asked(check: Mapping[str, Any], row: Mapping[str, Any], say: Words, known: Mapping[str, Any] | None) -> str:
+    """The threshold in words; one of no effect was moved out by the band, and that is said."""
+    if "within" in check:
+        return f"asked: between {say.one(check['within'][0])} and {say.one(check['within'][1])}"
+    line, above = row["threshold"], row["sense"] == "above"
+    raw = float(check["above"] if "above" in check else check["below"])
+    moved = ", one band from no difference" if raw != line else ""
+    if say.scale == "difference" and known and (line > 0) is not (known["better"] == "lower"):
+        gain = "gain" if known["better"] == "higher" else "fall"
+        return f"asked: a {gain} of more than {say.one(abs(line))}{moved}" if above == (line > 0) else f"asked: below {say.one(line)}"
+    if say.scale == "difference" and known and line:
+        loss = "loss" if known["better"] == "higher" else "rise"
+        return f"allowed: a {loss} of up to {say.one(abs(line))}{moved}" if above == (line < 0) else f"asked: beyond {say.one(line)}"
+    return f"asked: {'above' if above else 'below'} {say.one(line)}{moved}"
+
+
+def replicate_word(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What the replicates of a check are: rounds for times of one seed, draws of items never, else seeds."""
+    if stem(row["metric"]) not in TIMED or not isinstance(check.get("of"), str):
+        return "seeds"
+    try:
+        logs = table.rounds(check["of"], row["metric"])[0]
+    except Missing:
+        return "rounds"
+    return "seeds" if len({seed for seed, _ in logs}) > 1 else "rounds"
+
+
+def sign_phrase(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """Whether the sign holds in every replicate: `the same sign in 5 of 5 seeds`."""
+    values = list(row.get("replicates") or ())
+    if row.get("effect") is None or not values:
+        return ""
+    word = replicate_word(table, check, row)
+    if len(values) == 1 and row["low"] != row["high"]:
+        covers = ": the interval covers test items, not other seeds" if math.isfinite(row["high"]) and word == "seeds" else ""
+        return f"one {word[:-1]} only{covers}"
+    if row["scale"] == "value":
+        line = row["threshold"]
+        same, what = sum((value > line) == (row["effect"] > line) for value in values), "the same side of the threshold"
+    else:
+        nothing = 0.0 if row["scale"] == "difference" else 1.0
+        same, what = sum((value > nothing) == (row["effect"] > nothing) for value in values), "the same sign"
+    if row["low"] == row["high"]:
+        return f"exact: the same number in {'all ' if len(values) > 1 else ''}{len(values)} {word if len(values) > 1 else word[:-1]}"
+    return f"{what} in {same} of {len(values)} {word}"
+
+
+def robust_phrase(check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """Whether half or twice the band gives another verdict; empty where the band plays no part."""
+    if row.get("effect") is None or "within" in check:
+        return ""
+    raw = float(check["above"] if "above" in check else check["below"])
+    if raw == row["threshold"]:
+        return ""
+    return "half or twice the band: the same verdict" if row["robust"] else "half or twice the band would change the verdict"
+
+
+def settle(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What would settle an unclear check, if its estimate and spread stay as they are."""
+    if row.get("verdict") != UNCLEAR or row.get("effect") is None:
+        return ""
+    word, n, log = replicate_word(table, check, row), int(row["n"]), row["scale"] == "ratio"
+    values = [math.log(v) if log else v for v in row["replicates"] if not log or v > 0]
+    if len(values) < 2 or not math.isfinite(row["high"]):
+        return f"needs more {word}: {n} give no interval that says enough"
+    f = math.log if log else float
+    lines = check["within"] if "within" in check else [row["threshold"]]
+    gap = min(abs(f(row["effect"]) - f(line)) for line in lines)
+    spread = stats.tstd(values) ** 2
+    error = (f(row["high"]) - f(row["low"])) / 2 / float(stats.t.ppf(0.5 + LEVEL / 2, max(n - 1, 1)))
+    rest = max(0.0, error**2 - spread / n) if stem(row["metric"]) not in TIMED else 0.0
+    for more in range(n + 1, MOST + 1):
+        if float(stats.t.ppf(0.5 + LEVEL / 2, more - 1)) * math.sqrt(spread / more + rest) < gap:
+            return f"about {more} {word} would settle it if the estimate stays"
+    if rest > spread / MOST:
+        return f"more {word} would not settle it: the test items set the width"
+    return f"more than {MOST} {word} would be needed: it lies too close to the threshold"
+
+
+def tally(claims: Sequence[Mapping[str, Any]]) -> str:
+    """`17 claims: 9 hold here, 4 fall short here (1 reversed), 3 unclear, 1 not tested`."""
+    count = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in (HOLDS, SHORT, UNCLEAR, UNTESTED)}
+    turned = sum(claim["verdict"] == SHORT and claim["reversed"] for claim in claims)
+    note = f" ({turned} reversed)" if turned else ""
+    hold, fall = count[HOLDS], count[SHORT]
+    return (
+        f"{len(claims)} claim{'s' * (len(claims) != 1)}: {hold} hold{'s' * (hold == 1)} here, "
+        f"{fall} fall{'s' * (fall == 1)} short here{note}, {count[UNCLEAR]} unclear, {count[UNTESTED]} not tested"
+    )
+
+
+def faithful(entry: Mapping[str, Any] | None) -> Iterator[str]:
+    """What the method was held against, a phrase each."""
+    for name, value in (entry or {}).items():
+        told = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+        yield f"{name.replace('_', ' ')}: {told}"
+
+
+def plain(sentence: Sentence) -> str:
+    """A sentence as text without any marks."""
+    return "".join(part for _, part in sentence)
+
+
+def brief(sentence: Sentence, length: int = 400) -> str:
+    """A sentence for places with little room."""
+    return shorten(plain(sentence), length)
