@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,18 +21,34 @@ COMMON = ("start", "width", "budget", "lr_factor")
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """safe_load that refuses a key given twice instead of silently keeping the last."""
+    """safe_load that refuses a key given twice instead of silently keeping the last.
+
+    Words are read as in YAML 1.2: `on`, `off`, `yes` and `no` are words (checks say `on:`), and 1e-3 is a number.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:bool"]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise InputError(f"line {node.start_mark.line + 1}: the key {key!r} is given twice")
+    keys: list[Any] = []
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in keys:
+            raise InputError(f"line {key_node.start_mark.line + 1}: the key {key!r} is given twice")
+        keys.append(key)
     return yaml.constructor.SafeConstructor.construct_mapping(loader, node, deep=True)
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), [*"tTfF"])
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    [*"-+.0123456789"],
+)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -63,7 +80,7 @@ def _validator(schema: str) -> Any:
         import jsonschema
     except ImportError:  # a bare machine runs plans that were checked at home
         return None
-    return jsonschema.Draft202012Validator(yaml.safe_load((SCHEMAS / f"{schema}.schema.yaml").read_text()))
+    return jsonschema.Draft202012Validator(read_yaml(SCHEMAS / f"{schema}.schema.yaml"))
 
 
 def check_schema(value: Any, schema: str, where: str) -> None:
@@ -80,8 +97,8 @@ def check_schema(value: Any, schema: str, where: str) -> None:
     message = error.message if len(error.message) < 200 else error.message[:200] + "..."
     if error.validator == "additionalProperties":
         allowed = error.schema.get("properties", {})
-        unknown = sorted(set(error.instance) - set(allowed))
-        message = f"unknown key {unknown[0]!r}; {did_you_mean(unknown[0], allowed)}"
+        unknown = next(key for key in error.instance if key not in allowed)
+        message = f"unknown key {unknown!r}; {did_you_mean(str(unknown), allowed)}"
     if error.validator == "oneOf" and all("required" in option for option in error.validator_value):
         message = "needs exactly one of " + ", ".join(option["required"][0] for option in error.validator_value)
     raise InputError(f"{where}: {place + ': ' if place else ''}{message}")
@@ -187,9 +204,10 @@ class Resolver:
                 values = typed[name] if isinstance(typed[name], list) else [typed[name]]
                 if not values:
                     raise InputError(f"{where}.{name}: an empty list runs nothing")
-                if len({digest(value) for value in values}) < len(values):
+                checked = [self._value(knob, value, f"{where}.{name}") for value in values]
+                if len({digest(value) for value in checked}) < len(checked):
                     raise InputError(f"{where}.{name}: a value is given twice")
-                options.append([self._value(knob, value, f"{where}.{name}") for value in values])
+                options.append(checked)
             else:
                 options.append([self._value(knob, knob["default"], f"{where}.{name}")])
         for choice in itertools.product(*options):
@@ -256,13 +274,13 @@ def _expand(run: Mapping[str, Any], resolver: Resolver, where: str) -> Iterator[
         methods = [
             setting
             for name, knobs in run["methods"].items()
-            for setting in resolver.method(name, {**untrained, **(knobs or {})}, f"{where}.methods")
+            for setting in resolver.method(name, _with(untrained, knobs), f"{where}.methods")
         ]
         ((base, base_knobs),) = (run.get("baseline") or {"baseline": {}}).items()
-        bases = resolver.method(base, {**untrained, **(base_knobs or {})}, f"{where}.baseline")
+        bases = resolver.method(base, _with(untrained, base_knobs), f"{where}.baseline")
         if len(bases) != 1:
             raise InputError(f"{where}.baseline: names one cell, not a grid of {len(bases)}")
-        _check_pairing(task, methods, resolver.index, where)
+        _check_pairing(task, [*bases, *methods], resolver.index, where)
         workloads = run.get("workloads", [])
         _check_workloads(task, workloads, resolver.index, f"{where}.workloads")
         arms = {arm.id: arm for arm in (Arm(task, task_knobs, method) for method in [bases[0], *methods])}
@@ -278,9 +296,16 @@ def _expand(run: Mapping[str, Any], resolver: Resolver, where: str) -> Iterator[
         )
 
 
+def _with(more: Mapping[str, Any], knobs: Any) -> Any:
+    """Knobs as typed, with more of them where they are a mapping (the resolver refuses anything else)."""
+    return {**more, **(knobs or {})} if knobs is None or isinstance(knobs, Mapping) else knobs
+
+
 def _check_pairing(task: str, methods: list[dict[str, Any]], index: Mapping[str, Any], where: str) -> None:
     offers = index["tasks"].get(task, {}).get("offers", [])
     for setting in methods:
+        starts = [value for value in setting["knobs"].values() if isinstance(value, Mapping) and "method" in value]
+        _check_pairing(task, starts, index, where)
         entry = index["methods"].get(setting["method"])
         missing = set(entry["needs"]) - set(offers) if entry and task in index["tasks"] else set()
         if missing:
@@ -291,8 +316,10 @@ def _check_pairing(task: str, methods: list[dict[str, Any]], index: Mapping[str,
 
 
 def _check_workloads(task: str, workloads: list[str], index: Mapping[str, Any], where: str) -> None:
-    known = index["tasks"].get(task, {}).get("workloads", {})
-    for name in workloads if known else []:
+    if task not in index["tasks"]:
+        return  # its file raises: the cells will say so
+    known = index["tasks"][task]["workloads"]
+    for name in workloads:
         stem, at, size = name.partition("@")
         if (f"{stem}@N" if at else name) not in known or (at and not size.isdigit()):
             raise InputError(f"{where}: {task} has no workload {name!r}; {did_you_mean(name, known)}")

@@ -343,7 +343,7 @@ def blank(cell: Mapping[str, Any], status: str, reason: str = "", trace: str = "
         }
         | {"workloads": cell["workloads"]},
         "status": status,
-        "reason": reason,
+        "reason": " ".join(reason.split()),  # one line, whatever the error said
         "trace": trace,
         "quality": {},
         "cost": {},

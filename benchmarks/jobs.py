@@ -89,6 +89,7 @@ class TrainJob:
 
             self._world = World(self.store, load_index(self.store.root), self.data)
             self._check_sources()
+            _warm_up()
         return self._world
 
     def settle(self, cell: Mapping[str, Any]) -> bool:
@@ -114,8 +115,6 @@ class TrainJob:
             errors = self.world.index["errors"]
             return blank(cell, "failed", (errors.get(cell["method"]) or errors[cell["task"]])["reason"])
         self.world.split("train"), self.world.split("test")  # read before the fork, so that children share the pages
-        if self.world.index["tasks"][cell["task"]]["trains"]:
-            import torch._dynamo  # noqa: F401 - optimisers import it (1.2 CPU-s): once here, not in every child
         outcome = self.store.root / "locks" / f"{cell['record']}.child.json"
         outcome.unlink(missing_ok=True)
         status = in_child(lambda: self._child(cell, outcome), self.limits)
@@ -188,7 +187,15 @@ class TrainJob:
             raise SystemExit("sources changed since planning: run again")
 
 
+#: What `in_child` returns for a child that was stopped for its time.
 TIMEOUT = 1000
+
+
+def _warm_up() -> None:
+    """The first optimiser of a process loads torch's compiler (1 CPU-s): once here, not once in every child."""
+    import torch
+
+    torch.optim.SGD([torch.zeros(1)], lr=0.1)
 
 
 def in_child(work: Callable[[], int], limits: Mapping[str, Any]) -> int:

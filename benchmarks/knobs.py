@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -84,8 +85,8 @@ def check_value(entry: Mapping[str, Any], value: Any, where: str) -> Any:
         value = int(value)
     if not isinstance(value, KINDS[kind]) or (kind != "bool" and isinstance(value, bool)):
         raise InputError(f"{where}: {value!r} is no {kind}{help_}")
-    if kind == "float" and value != value:
-        raise InputError(f"{where}: nan is no value{help_}")
+    if kind == "float" and not math.isfinite(value):
+        raise InputError(f"{where}: {value} is no finite number{help_}")
     if entry.get("low") is not None and value < entry["low"]:
         raise InputError(f"{where}: {value} is below {entry['low']}{help_}")
     if entry.get("high") is not None and value > entry["high"]:

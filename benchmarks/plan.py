@@ -150,13 +150,13 @@ class Plan:
         """The plan's cards in a fixed order; the tour's first."""
         files = {path.stem: path for path in sorted((ROOT / "benchmarks" / "papers").glob("*.yaml"))}
         wanted = self.settings["cards"]
-        own = [name for name in wanted if name.endswith((".yaml", ".yml"))] if isinstance(wanted, list) else []
+        names = [wanted] if isinstance(wanted, str) else wanted
+        own = [name for name in names if name.endswith((".yaml", ".yml"))]
         for name in own:
             path = Path(name) if Path(name).is_absolute() or Path(name).exists() else ROOT / name
             files[path.stem] = path
         cards = {key: load_card(path, self.resolver) for key, path in files.items()}
         families = {card.raw["family"] for card in cards.values()}
-        names = [wanted] if isinstance(wanted, str) else wanted
         chosen: dict[str, Card] = {}
         for name in names:
             stem = Path(name).stem if name in own else name

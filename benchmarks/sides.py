@@ -32,6 +32,10 @@ def resolve_checks(card: Card, resolver: Resolver) -> dict[str, Any]:
 
 
 def _check(check: Mapping[str, Any], card: Card, resolver: Resolver, where: str) -> dict[str, Any]:
+    if "effect" not in check and "of" not in check:
+        raise InputError(f"{where}: a check needs a side `of`")
+    if "minus" in check and "over" in check:
+        raise InputError(f"{where}: a check has `minus` or `over`, not both")
     runs = _runs(check, card, where)
     metric = check["metric"].partition("@")[0]
     task = resolver.index["tasks"].get(runs[0].task)
@@ -50,6 +54,8 @@ def _runs(check: Mapping[str, Any], card: Card, where: str) -> list[CardRun]:
     if on:
         ((task, knobs),) = on.items()
         check_names([task], {run.task for run in runs}, "task of this card", f"{where}.on")
+        if knobs is not None and not isinstance(knobs, Mapping):
+            raise InputError(f"{where}.on.{task}: knobs are a mapping, not {knobs!r}")
         runs = [run for run in runs if run.task == task and _matches(run.task_knobs, knobs or {})]
         if not runs:
             raise InputError(f"{where}.on: no run of this card has {task} with {knobs}")
@@ -71,14 +77,16 @@ def _side(side: Any, runs: list[CardRun], resolver: Resolver, where: str) -> str
     if isinstance(side, Mapping) and "best" in side:
         check_names(set(side) - {"best"}, {"by"}, "key", where)
         return {"best": _as_list(_grid_side(side["best"], runs, resolver, where)), "by": side.get("by", "")}
-    if not isinstance(side, Mapping) or len(side) != 1:
-        raise InputError(f"{where}: a side is `baseline` or {{method: {{knob: value}}}}, not {side!r}")
     return _one(_grid_side(side, runs, resolver, where), where)
 
 
 def _grid_side(side: Mapping[str, Any], runs: list[CardRun], resolver: Resolver, where: str) -> list[Arm]:
     """All arms that have the side's method and the knobs that it names."""
+    if not isinstance(side, Mapping) or len(side) != 1:
+        raise InputError(f"{where}: a side is `baseline` or {{method: {{knob: value}}}}, not {side!r}")
     ((name, knobs),) = side.items()
+    if knobs is not None and not isinstance(knobs, Mapping):
+        raise InputError(f"{where}.{name}: knobs are a mapping, not {knobs!r}")
     arms = {arm.id: arm for run in runs for arm in run.arms}
     check_names([name], {arm.method["method"] for arm in arms.values()}, "method of this card", where)
     entry = resolver.index["methods"].get(name)

@@ -111,9 +111,12 @@ def _quality(table: Table, check: Mapping[str, Any]) -> Effect:
         raise Missing("the two sides have no seed in common")
     a, b = (np.stack([side[seed] for seed in seeds]) for side in (above, below))
     if "over" in check:
+        if not (a.mean(1) > 0).all() or not (b.mean(1) > 0).all():
+            raise Missing(f"{metric} is zero on one side: there is no ratio")
         band = known["band"] if known["relative"] else _relative_band(known["band"], float(b.mean()))
         return Effect(log_ratio_of_means(a, b).exp(), "ratio", basis, band)
-    return Effect(crossed(a - b), "difference", basis, known["band"])
+    band = known["band"] * abs(float(b.mean())) if known["relative"] else known["band"]
+    return Effect(crossed(a - b), "difference", basis, band)
 
 
 def _relative_band(band: float, level: float) -> float:

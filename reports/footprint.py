@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from reports.notation import significant
 from reports.table import Table
 
 #: Watts of a busy core: low, stated, high.
@@ -44,6 +45,43 @@ class Footprint:
     year: str
     source: str
     pue: float
+
+    @property
+    def told(self) -> str:
+        """What the run cost, in sentences that say what is modelled and from what."""
+        wall = f" in {duration(self.wall_s)} of wall time" if self.wall_s else ""
+        lines = [f"Training and scoring {self.cells} cells took {duration(self.cpu_s)} of CPU time{wall}; {self.visits:,} visits timed finished cells."]
+        low, middle, high = self.kwh
+        lines.append(
+            f"Modelled: {energy(middle)} ({energy(low)} to {energy(high)}), CPU seconds times {WATTS[1]:g} W a busy core "
+            f"({WATTS[0]:g} to {WATTS[2]:g} W)" + (f" times a PUE of {self.pue:g}" if self.pue != 1 else "") + ", without the visits."
+        )
+        if self.grams is None or self.intensity is None:
+            lines.append(f"Carbon is left out: {self.source}.")
+        else:
+            low, middle, high = self.grams
+            year = f" in {self.year}" if self.year else ""
+            lines.append(
+                f"Modelled: {grams(middle)} CO2e ({grams(low)} to {grams(high)}), at {self.intensity:.0f} g a kWh for {self.country}{year} ({self.source})."
+            )
+        return " ".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `12 min`, `3.4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def energy(kwh: float) -> str:
+    """Kilowatt hours, or watt hours where there are few."""
+    return f"{significant(kwh, 2)} kWh" if kwh >= 0.1 else f"{significant(1000 * kwh, 2)} Wh"
+
+
+def grams(mass: float) -> str:
+    """Grams or kilograms."""
+    return f"{significant(mass, 2)} g" if mass < 1000 else f"{significant(mass / 1000, 2)} kg"
 
 
 def footprint(table: Table) -> Footprint:

@@ -62,6 +62,7 @@ class Row:
     text: str = ""
     asked: str = ""
     basis: str = ""
+    n: int = 0
     reason: str = ""
     control: bool = False
     scored: bool = True
@@ -145,7 +146,7 @@ def make_row(
     table: Table, check: Mapping[str, Any], row: Mapping[str, Any], grade: str, control: bool = False
 ) -> Row:
     """One check as it is drawn."""
-    names = {"label": label(row, check.get("effect")), "short": label(row, check.get("effect"), 24)}
+    names = {"label": label(row, check.get("effect")), "short": label(row, check.get("effect"), 22)}
     common = {**names, "grade": grade, "control": control, "verdict": row["verdict"], "reason": row.get("reason") or ""}
     if row.get("effect") is None:
         return Row(direction="", **common)
@@ -169,6 +170,7 @@ def make_row(
         text=say.effect(row["effect"], row["low"], row["high"], sign=True, line=row["threshold"]),
         asked=asked(check, row, say),
         basis=row["basis"],
+        n=int(row["n"]),
         **common,
     )
 

@@ -37,8 +37,8 @@ def figure(forest: Forest) -> Any:
 
     plt = pyplot()
     height = AXIS + 0.2 + sum(HEAD + LINE * len(group.rows) for group in forest.groups)
-    with plt.rc_context({"figure.constrained_layout.use": False}):
-        drawn = plt.figure(figsize=(WIDTH, height))
+    drawn = plt.figure(figsize=(WIDTH, height))
+    drawn.set_layout_engine("none")
     axes = drawn.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
     axes.set_xlim(0, 1)
@@ -85,7 +85,7 @@ def _group(axes: Any, forest: Forest, group: Group, y: float) -> float:
 
 def _row(axes: Any, forest: Forest, row: Row, y: float) -> None:
     small = {"fontsize": 6.3, "va": "center"}
-    axes.text(0.012, y, shorten(row.short, 64), color="#666666", **small)
+    axes.text(0.012, y, shorten(row.short, 60), color="#666666", **small)
     if row.effect is None:
         told = shorten(row.reason or "no numbers", 60)
         axes.text((TRACK[0] + TRACK[1]) / 2, y, told, color="#999999", ha="center", style="italic", **small)

@@ -49,6 +49,11 @@ def short_name(metric: str) -> str:
     return NAMES.get(stem(metric), ("", stem(metric).replace("_", " ")))[1]
 
 
+def slug(name: str) -> str:
+    """A name as part of a file's name or of an address."""
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "-" for letter in name)[:120]
+
+
 def shorten(text: str, length: int) -> str:
     """The same text, or its two ends: figures have little room, and both ends of a name tell cells apart."""
     if len(text) <= length:
@@ -183,7 +188,8 @@ class Words:
 
     def join(self, text: str) -> str:
         """A number's text with its unit."""
-        return text + self.unit if self.unit in (TIMES, "%") else f"{text} {self.unit}".rstrip()
+        unit = "point" if self.unit == "points" and text in ("1", f"{MINUS}1", "+1") else self.unit
+        return text + unit if unit in (TIMES, "%") else f"{text} {unit}".rstrip()
 
     def effect(self, effect: float, low: float, high: float, sign: bool = False, line: float = math.nan) -> str:
         """`−2.6 points [−3.1, −2.1]`; without brackets where the number is exact."""

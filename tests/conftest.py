@@ -128,7 +128,9 @@ class House:
 
     def written(self) -> list[str]:
         """Every file under results/ that is no index."""
-        files = (path.relative_to(self.results).as_posix() for path in self.results.rglob("*") if path.is_file())
+        files = (
+            path.relative_to(self.results).as_posix() for path in self.results.rglob("*") if path.is_file()
+        )
         return sorted(name for name in files if not name.startswith("index"))
 
     # ------------------------------------------------------------ jobs, as the workflow would run them
@@ -157,16 +159,20 @@ class House:
             status[name] = train_chunk(spec, self.results / "chunks" / f"{name}.jsonl")
         return status
 
-    def records(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        """The cell records of a plan by `method` (or `method/seed` where there are several)."""
+    def records(self, plan: Plan) -> list[dict[str, Any]]:
+        """The cell records of a plan, as far as they are there."""
         from benchmarks.records import Store, read_json
 
-        store, found = Store(self.results), {}
-        for cell in plan.cells:
-            record = read_json(store.cell(cell.record))
-            name = cell.arm.method["method"]
-            if record:
-                found[name if name not in found else f"{name}/{cell.seed}"] = record
+        found = [read_json(Store(self.results).cell(cell.record)) for cell in plan.cells]
+        return [record for record in found if record]
+
+    def record(self, plan: Plan, method: str, **knobs: Any) -> dict[str, Any]:
+        """The only record of a method with these knobs."""
+        (found,) = [
+            record
+            for record in self.records(plan)
+            if record["key"]["method"] == method and knobs.items() <= record["key"]["knobs"].items()
+        ]
         return found
 
 

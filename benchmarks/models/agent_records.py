@@ -1,4 +1,4 @@
-"""What an agent run is told and what it leaves: settings, costs, attempts, outcomes. Standard library only."""
+"""What an agent run is told and what it leaves: settings, costs, attempts and outcomes. No torch here."""
 
 from __future__ import annotations
 

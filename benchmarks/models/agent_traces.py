@@ -1,4 +1,4 @@
-"""What an agent writes: steps, the three reasoning formats, what each memory shows, the expert and the checker.
+"""What an agent writes: steps, three reasoning formats, what each memory shows; the expert and the checker.
 
 A step is an optional thought, one action and its observation. Reasoning formats (one model serves all of
 them, a prompt token selects):
@@ -93,9 +93,9 @@ def check(steps: list[Step], reasoning: str) -> bool | None:
     """Whether what an agent noted is borne out by what it read; None where it writes no notes.
 
     ``plan``: every note must stand, under its relation, on a seen page titled by the entity that the written
-    plan names for that variable; calculator arguments must be the noted values; all variables of the plan must
-    be resolved; the answer must be the last note. ``notes``: every note must stand on the page titled by the
-    entity searched just before. Neither the question nor the answer key is read, so a wrong plan can pass.
+    plan names for that variable; calculator arguments must be the noted values; all variables of the plan
+    must be resolved; the answer must be the last note. ``notes``: every note must stand on the page titled by
+    the entity searched just before. Neither question nor answer key is read, so a wrong plan can pass.
     """
     if reasoning == "none":
         return None

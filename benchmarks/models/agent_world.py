@@ -235,7 +235,7 @@ class Tools:
     mark: float = 1.0
 
     def call(self, task: Task, action: list[int], pages: int, attempt: int, call: int) -> list[int]:
-        """Observation tokens, ``O`` to ``|``; the noise of a search is that of (seed, task, attempt, call)."""
+        """Observation tokens, ``O`` to ``|``; a search has the noise of (seed, task, attempt, call)."""
         if action[0] == CALCULATE:
             return [OBSERVE, calculate(action[1], action[2], action[3]), END_OBSERVATION]
         if not is_name(action[1]):

@@ -143,7 +143,7 @@ def test_earlier_layers_are_frozen_and_later_ones_wait():
 
 @pytest.mark.parametrize(("budget", "each"), [(1.0, 8), (3.0, 24)])
 def test_layers_share_the_budget(budget: float, each: int):
-    """24 steps are twelve passes: four a layer, twelve in all as in backpropagation; budget 3: twelve each."""
+    """24 steps, twelve passes: four a layer, twelve in all as in backpropagation; budget 3: twelve each."""
     _, run = trained(MonoForward(budget=budget), images=256, epochs=12)
     assert run.log.steps == {"layer1": each, "layer2": each, "layer3": each}
     assert run.log.samples == 3 * each * 128

@@ -77,21 +77,25 @@ class Tiny(Task):
 
     def score(self, system, split, run):
         event("score", run)
-        kind = next(system.parameters()).dtype if isinstance(system, nn.Module) else torch.float32
         with torch.inference_mode():
-            logits = system(split["x"].to(kind)).double()
+            logits = system(split["x"].to(kind(system))).double()
             right = (logits.argmax(-1) == split["y"]).numpy()
             nll = F.cross_entropy(logits, split["y"], reduction="none").numpy()
         return {"accuracy": Scores(right, {"level": split["level"].numpy()}), "nll": Scores(nll)}
 
     def workload(self, name, system, split, run):
-        x = split["x"][: int(name.removeprefix("batch").removeprefix("@"))]
+        x = split["x"][: int(name.removeprefix("batch").removeprefix("@"))].to(kind(system))
 
         def call():
             with torch.inference_mode():
                 return system(x)
 
         return Workload(call, len(x), "point")
+
+
+def kind(system):
+    """The type of number that a model wants."""
+    return next((parameter.dtype for parameter in system.parameters()), torch.float32)
 
 
 @dataclass(frozen=True)
