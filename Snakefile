@@ -21,6 +21,7 @@ wildcard_constraints:
 onstart:
     # not in dry runs, not in cluster jobs
     claim(".snakemake/joulemark.lock")
+    hush()
     print(PLAN.announce(wanted_scope(), workflow.cores), file=sys.stderr)
     Progress(PLAN, wanted_scope(), workflow.cores).start()
 

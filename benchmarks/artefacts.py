@@ -83,9 +83,12 @@ def make_layer(entry: dict[str, Any]) -> nn.Module:
             raise ValueError(f"artefact: {entry['plain']!r} is no plain layer")
         return getattr(nn, entry["plain"])(**entry["args"])
     module = entry["layer"].partition(":")[0]
-    if not module.startswith(("methods.", "benchmarks.models.", "joulemark_plugin_")):
-        raise ValueError(f"artefact: {module!r} is no module of layers")
-    importlib.import_module(module)
+    if entry["layer"] not in LAYERS:  # those of plugins are known already: their files were loaded first
+        if not module.startswith(("methods.", "benchmarks.models.")):
+            raise ValueError(f"artefact: {module!r} is no module of layers")
+        importlib.import_module(module)
+    if entry["layer"] not in LAYERS:
+        raise ValueError(f"artefact: there is no layer {entry['layer']!r}")
     return LAYERS[entry["layer"]](**entry["args"])
 
 

@@ -273,7 +273,8 @@ def _expand(run: Mapping[str, Any], resolver: Resolver, where: str) -> Iterator[
     for task_knobs in resolver.task(task, typed, f"{where}.task"):
         methods = [
             setting
-            for name, knobs in run["methods"].items()
+            for name, grids in run["methods"].items()
+            for knobs in (grids if isinstance(grids, list) else [grids])
             for setting in resolver.method(name, _with(untrained, knobs), f"{where}.methods")
         ]
         ((base, base_knobs),) = (run.get("baseline") or {"baseline": {}}).items()

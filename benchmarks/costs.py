@@ -27,6 +27,7 @@ def size_costs(model: nn.Module) -> dict[str, int]:
     buffers = [tensor for name, tensor in model.named_buffers() if name in names and id(tensor) not in inside]
     params = sum(tensor.numel() for tensor in plain) + sum(layer.stored_params() for layer in layers)
     zeros = sum(int((tensor == 0).sum()) for tensor in plain if tensor.ndim > 1)
+    zeros += sum(layer.stored_params() - layer.nonzero() for layer in layers)
     stored = sum(dense_bytes(tensor.detach()) for tensor in plain) + sum(layer.stored_bytes() for layer in layers)
     stored += sum(tensor.numel() * tensor.element_size() for tensor in buffers)
     return {"params": params, "nonzero": params - zeros, "stored_bytes": stored}

@@ -95,13 +95,16 @@ def _absolute(node: ast.ImportFrom, path: Path, root: Path) -> str:
 
 
 def closure(path: Path, root: Path = ROOT) -> list[Path]:
-    """The file and all task, method and model files that it imports, directly or not, without the harness."""
+    """The file (a plugin's may lie anywhere) and all task, method and model files that it imports, directly or not.
+
+    The harness is no part of it, nor is what others install.
+    """
     seen: set[Path] = set()
     todo = [path]
     while todo:
         file = todo.pop()
         name = _relative(file, root)
-        if file in seen or not name.startswith(OWN) or name in HARNESS_FILES:
+        if file in seen or (file != path and (not name.startswith(OWN) or name in HARNESS_FILES)):
             continue
         seen.add(file)
         todo += _imports(file, file.stat().st_mtime_ns, root)
@@ -123,7 +126,6 @@ def _syntax_digest(file: Path, _mtime: int) -> str:
 
 
 def source_digest(paths: Iterable[Path], root: Path = ROOT) -> str:
-    """One digest over the syntax of files."""
-    return digest(
-        {_relative(path, root): _syntax_digest(path, path.stat().st_mtime_ns) for path in sorted(set(paths))}
-    )
+    """One digest over the syntax of files; where a file outside the project lies says nothing."""
+    names = {path: _relative(path, root) if path.is_relative_to(root) else path.name for path in set(paths)}
+    return digest({name: _syntax_digest(path, path.stat().st_mtime_ns) for path, name in sorted(names.items())})

@@ -36,6 +36,9 @@ class World:
         self.store, self.index, self.data = store, index, data
         self.device = torch.device(device)
         self._splits: dict[str, Split] = {}
+        for entry in [*index["tasks"].values(), *index["methods"].values()]:
+            if not entry["module"].startswith(("methods.", "benchmarks.")):  # a plugin: its layers must be known
+                self._module(entry)
 
     def split(self, name: str) -> Split:
         """A split of the prepared data as tensors, items first; read once a process."""
@@ -50,9 +53,12 @@ class World:
         if name in self.index["errors"]:
             raise MethodError(self.index["errors"][name]["reason"])
         entry = self.index[table][name]
+        return getattr(self._module(entry), entry["class"])(**knobs)
+
+    @staticmethod
+    def _module(entry: Mapping[str, Any]) -> Any:
         path = Path(entry["file"])
-        module = load_module(entry["module"], path if path.is_absolute() else artefact_root() / path)
-        return getattr(module, entry["class"])(**knobs)
+        return load_module(entry["module"], path if path.is_absolute() else artefact_root() / path)
 
     def run(self, cell: Mapping[str, Any]) -> Run:
         """The run object of a cell."""
@@ -229,7 +235,8 @@ def score(world: World, cell: Mapping[str, Any]) -> dict[str, Any]:
     cost, reasons = counted(world, cell, system, run)
     probes = {name: float(value) for name, value in run.method.probe(system, run).items()}
     _check_numbers(probes, f"{cell['method']}: probe")
-    return {"quality": quality, "cost": cost, "cost_reasons": reasons, "probes": probes}
+    found = {"quality": quality, "cost": cost, "cost_reasons": reasons, "probes": probes}
+    return {**found, "basis": run.task.basis}
 
 
 def _quality(run: Run, system: Any, split: Split, axes: bool = True, place: str = "") -> dict[str, Any]:

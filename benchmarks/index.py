@@ -30,6 +30,8 @@ from benchmarks.records import read_json, write_json
 STAGES = ("build", "fit", "adapt", "serve")
 #: Raised when the layout of the index changes.
 LAYOUT = 1
+#: Exit status of the child when two files define one name.
+NAME_TAKEN = 3
 
 
 def source_files() -> list[tuple[str, str, Path]]:
@@ -65,7 +67,11 @@ def load_module(module: str, path: Path) -> Any:
     assert spec and spec.loader
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[module] = loaded
-    spec.loader.exec_module(loaded)
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:  # half a module must not look like a whole one
+        del sys.modules[module]
+        raise
     return loaded
 
 
@@ -96,6 +102,8 @@ def load_index(results: Path | str = "results") -> dict[str, Any]:
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
+        if child.returncode == NAME_TAKEN:
+            raise InputError(child.stderr.strip().splitlines()[-1])
         if child.returncode:
             raise InputError(f"the index of tasks and methods could not be made: {child.stderr.strip()[-2000:]}")
         index = json.loads(child.stdout)
@@ -115,6 +123,8 @@ def make_index() -> dict[str, Any]:
             ]
             for cls in classes:
                 _describe(cls, kind, module, path, index)
+        except InputError:
+            raise
         except Exception as error:  # one file must not take the others with it
             reason = f"{path.name}: {type(error).__name__}: {error}"
             for name in _class_names(path):
@@ -134,7 +144,7 @@ def _describe(cls: type, kind: str, module: str, path: Path, index: dict[str, An
         return
     name = snake(cls.__name__)
     if name in table:
-        raise InputError(f"{path}: {name!r} is also defined in {table[name]['module']}")
+        raise InputError(f"{path}: {name!r} is also defined in {table[name]['module']}: choose another name")
     doc = inspect.getdoc(cls) or ""
     table[name] = {
         **entry,
@@ -190,4 +200,8 @@ def _class_names(path: Path) -> list[str]:
 
 if __name__ == "__main__":
     sys.modules.setdefault("benchmarks.index", sys.modules["__main__"])
-    print(json.dumps(make_index(), sort_keys=True))
+    try:
+        print(json.dumps(make_index(), sort_keys=True))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(NAME_TAKEN)

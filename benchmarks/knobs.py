@@ -54,7 +54,8 @@ def schema(cls: type) -> list[dict[str, Any]]:
     """The knobs of a dataclass as plain values, for the index."""
     knobs = []
     for field in dataclasses.fields(cls):
-        kind = str(field.type).replace(" ", "")
+        # a string under `from __future__ import annotations`, else a type
+        kind = (field.type.__name__ if isinstance(field.type, type) else str(field.type)).replace(" ", "")
         optional = kind.endswith("|None")
         kind = kind.removesuffix("|None")
         entry = {"name": field.name, "optional": optional, "default": field.default, **field.metadata}
@@ -68,6 +69,8 @@ def schema(cls: type) -> list[dict[str, Any]]:
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """A closing half sentence for an unknown word: the nearest name, else the list of what is allowed."""
     allowed = sorted(allowed)
+    if not allowed:
+        return "there is none here"
     near = difflib.get_close_matches(word, allowed, n=1)
     if near:
         return f"did you mean {near[0]!r}?"

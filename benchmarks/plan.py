@@ -131,6 +131,7 @@ class Plan:
     """A plan with all that follows from it. Cheap to make; every part is made when it is first asked for."""
 
     def __init__(self, config: Mapping[str, Any], results: Path | str = "results") -> None:
+        self.typed = str(config.get("plan", "default"))
         self.name, self.settings = _settings(config)
         self.results = Path(results)
         self.index = load_index(results)
@@ -508,7 +509,7 @@ class Plan:
     @property
     def text(self) -> str:
         """The configuration as typed, for jobs that plan again."""
-        return json.dumps({"plan": self.name, **self.overrides}, sort_keys=True)
+        return json.dumps({"plan": self.typed, **self.overrides}, sort_keys=True)
 
     @property
     def overrides(self) -> dict[str, Any]:

@@ -90,7 +90,8 @@ def _plain(value: Any, where: str) -> Any:
         value = value.item() if hasattr(value, "item") else value
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RuntimeError):
-        raise MethodError(f"{where}: a {type(value).__name__} ({value!r:.60}) is no finite number or word") from None
+        shown = " ".join(repr(value).split())[:60]
+        raise MethodError(f"{where}: a {type(value).__name__} ({shown}) is no finite number or word") from None
     return value
 
 

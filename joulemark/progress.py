@@ -137,3 +137,20 @@ class Progress(threading.Thread):
             if now.split(",")[0] != said:
                 said = now.split(",")[0]
                 print(now, file=sys.stderr, flush=True)
+
+
+def hush() -> None:
+    """Keep Snakemake's word a job out of the terminal (its log file has them); errors and failed logs stay."""
+    import logging
+
+    from snakemake.logging import logger
+
+    chatter = {"JOB_INFO", "JOB_STARTED", "JOB_FINISHED", "SHELLCMD", "PROGRESS", "GROUP_INFO"}
+
+    def said(record: logging.LogRecord) -> bool:
+        event = str(getattr(getattr(record, "event", None), "name", ""))
+        return event not in chatter and not record.getMessage().startswith(("Select jobs", "Execute "))
+
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(said)

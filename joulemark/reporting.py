@@ -86,7 +86,7 @@ def so_far(plan: Plan, scope: str = "all") -> Path:
 
 def write_page(table: Path, page: Path, scope_text: str) -> None:
     """Run the report's own command: this process may never have loaded pandas."""
-    command = [sys.executable, "-m", "reports", "page", "--table", str(table), "--out", str(page)]
+    command = [sys.executable, "-m", "reports", "page", "--scope-json-on-stdin", "--table", str(table), "--out", str(page)]
     subprocess.run(command, input=scope_text, text=True, check=True)
 
 

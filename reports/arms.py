@@ -1,20 +1,31 @@
-"""Arms of a task side by side: quality, counted cost and time against their baseline, ready for tables and fronts."""
+"""Arms of a task side by side: quality, counted cost and time against their baseline."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from reports.effects import TIMED, Effect, compute
 from reports.notation import place, stem
+from reports.statistics import Interval
 from reports.table import Missing, Table
 
 #: Counted costs in the order in which tables show them; others follow by name.
-ORDER = ("nonzero", "stored_bytes", "flops", "bytes_moved", "peak_live_bytes", "train_flops", "tokens", "tool_calls", "price")
+ORDER = (
+    "nonzero",
+    "stored_bytes",
+    "flops",
+    "bytes_moved",
+    "peak_live_bytes",
+    "train_flops",
+    "tokens",
+    "tool_calls",
+    "price",
+)
 #: Cell metrics that are no cost of the arm: budgets that a task fixes, and clocks of the training job.
 NO_COST = ("status", "train_samples", "train_steps", "params", "train_peak_live_bytes")
 
@@ -174,6 +185,8 @@ class Section:
             except Missing as missing:
                 yield metric, Number(None, None, str(missing))
                 continue
+            if id == self.baseline:  # one by definition, however few rounds there are
+                ratio = replace(ratio, interval=Interval(1.0, 1.0, 1.0, ratio.interval.n))
             yield metric, Number(self._seconds(id, metric, ratio), ratio)
 
     @cached_property

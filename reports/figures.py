@@ -1,4 +1,4 @@
-"""Figures by matplotlib and seaborn: fronts, realised against nominal saving, noise floor. Drawn once, as SVG and PDF."""
+"""Figures by matplotlib and seaborn: fronts, realised against nominal saving, noise floor."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ STYLE = Path(__file__).with_name("style.mplstyle")
 BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY, INK, GREY = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8a8a8a",
 )  # fmt: skip
+#: Behind names of points, so that lines do not run through them.
+HALO = {"facecolor": "white", "alpha": 0.75, "pad": 0.4, "lw": 0}
 #: Width of a column, inches.
 COLUMN = 3.4
-BY = {"nonzero": ("o", BLUE, "fewer non-zero weights"), "flops": ("s", GREEN, "fewer FLOPs"), "stored_bytes": ("D", AMBER, "fewer stored bytes")}
+BY = {
+    "nonzero": ("o", BLUE, "fewer non-zero weights"),
+    "flops": ("s", GREEN, "fewer FLOPs"),
+    "stored_bytes": ("D", AMBER, "fewer stored bytes"),
+}
 
 
 def pyplot() -> Any:
-    """pyplot with our style and without a display."""
+    """Pyplot with our style and without a display."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -38,7 +44,7 @@ def front(front: Front, metric: dict[str, Any]) -> Any:
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(COLUMN, 3.0))
     say = words("difference", metric["name"], metric)
-    low, high = _window(front, say.factor)
+    low, high = _window(front, say.factor, 0.0 if metric["relative"] else metric["band"])
     best = front.best
     _stairs(axes, best, say.factor, low)
     for point in front.points:
@@ -53,18 +59,22 @@ def front(front: Front, metric: dict[str, Any]) -> Any:
     axes.set_xlabel(f"{front.name}, {TIMES} baseline ({front.basis}; left is cheaper)")
     better = "" if metric["better"] == "higher" else ", turned: up is better"
     axes.set_ylabel(f"{metric['name']} − baseline's, {say.unit or 'units'}{better}")
-    spots = [(p.cost.effect, p.gain.effect * say.factor, compact(p.arm.label, 36), p.front) for p in front.points]
+    spots = [
+        (p.cost.effect, p.gain.effect * say.factor, compact(p.arm.label, 36), p.front) for p in front.points
+    ]
     _name(axes, [spot for spot in spots if spot[3] and low <= spot[1] <= high], spots)
     return figure
 
 
-def _window(front: Front, factor: float) -> tuple[float, float]:
-    """The range of gains that is shown: where an arm has collapsed, the others are not squeezed into a line."""
+def _window(front: Front, factor: float, band: float) -> tuple[float, float]:
+    """The range of gains that is shown: an arm that has collapsed does not squeeze the others into a line."""
     values = sorted(point.gain.effect * factor for point in front.points)
-    top = max(values)
-    near = [value for value in values if value > top - 4 * max(top - values[len(values) // 2], 1e-9)] or values
-    span = max(top - near[0], 1e-9)
-    return near[0] - 0.12 * span, top + 0.22 * span
+    top = values[-1]
+    scale = max(top - values[len(values) // 2], 2 * band * factor, 1e-9)
+    near = [point.gain.effect * factor for point in front.points]
+    shown = [v for v, p in zip(near, front.points, strict=True) if v > top - (12 if p.front else 4) * scale]
+    span = max(top - min(shown), scale)
+    return min(shown) - 0.12 * span, top + 0.22 * span
 
 
 def _stairs(axes: Any, best: Sequence[Point], factor: float, floor: float) -> None:
@@ -104,10 +114,28 @@ def realised(points: Sequence[Realised], names: int = 14) -> Any:
     axes.axhline(1.0, color=INK, lw=0.8, ls=(0, (3, 2)), zorder=1)
     for point in points:
         marker, color, _ = BY[point.by]
-        axes.plot([point.nominal] * 2, [point.saving.effect, point.nominal], color=color, lw=0.7, alpha=0.28, zorder=1)
+        axes.plot(
+            [point.nominal] * 2,
+            [point.saving.effect, point.nominal],
+            color=color,
+            lw=0.7,
+            alpha=0.28,
+            zorder=1,
+        )
         if math.isfinite(point.saving.high) and point.saving.low > 0:
-            axes.plot([point.nominal] * 2, [point.saving.low, point.saving.high], color=color, lw=0.9, zorder=2)
-        axes.plot([point.nominal], [point.saving.effect], marker, color=color, mfc="white", mew=1.1, ms=4.6, zorder=3)
+            axes.plot(
+                [point.nominal] * 2, [point.saving.low, point.saving.high], color=color, lw=0.9, zorder=2
+            )
+        axes.plot(
+            [point.nominal],
+            [point.saving.effect],
+            marker,
+            color=color,
+            mfc="white",
+            mew=1.1,
+            ms=4.6,
+            zorder=3,
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(0.9, most)
@@ -121,7 +149,7 @@ def realised(points: Sequence[Realised], names: int = 14) -> Any:
         marker, color, told = BY[by]
         axes.plot([], [], marker, color=color, mfc="white", mew=1.1, ms=4.6, label=told)
     axes.legend(loc="upper left", title="nominal by", title_fontsize=7, alignment="left")
-    spots = [(point.nominal, point.saving.effect, compact(point.label, 32), True) for point in points]
+    spots = [(point.nominal, point.saving.effect, compact(point.label, 36), True) for point in points]
     _name(axes, sorted(spots, key=lambda spot: -abs(math.log(spot[0] / spot[1])))[:names], spots)
     return figure
 
@@ -136,7 +164,15 @@ def _notes(axes: Any, most: float, least: float) -> None:
         at = most * 0.93
         if at * share > 1.5:
             axes.text(at, at * share * 1.02, told, color="#555555" if share == 1.0 else "#8a8a8a", **along)
-    axes.text(most * 0.97, least * 1.02, "slower than the baseline", fontsize=6.3, color="#8a5a33", va="bottom", ha="right")
+    axes.text(
+        most * 0.97,
+        least * 1.02,
+        "slower than the baseline",
+        fontsize=6.3,
+        color="#8a5a33",
+        va="bottom",
+        ha="right",
+    )
 
 
 def noise(floors: Sequence[Floor]) -> Any:
@@ -153,10 +189,10 @@ def noise(floors: Sequence[Floor]) -> Any:
     figure, axes = plt.subplots(figsize=(COLUMN, 0.62 + 0.36 * len(floors)))
     axes.axvspan(-2, 2, color="#eef3f7", lw=0, zorder=0)
     axes.axvline(0, color=INK, lw=0.8, zorder=1)
-    sns.stripplot(pd.DataFrame(rows), x="ratio", y="where", ax=axes, color=BLUE, size=3.5, alpha=0.75, jitter=0.12)
+    sns.swarmplot(pd.DataFrame(rows), x="ratio", y="where", ax=axes, color=BLUE, size=3.2, warn_thresh=1.0)
     axes.set_ylabel("")
     axes.set_xlabel("copy of the baseline, % off (shaded: the band)")
-    far = max([3.0, *(abs(row["ratio"]) * 1.1 for row in rows)])
+    far = max([3.0, *(110 * abs(math.expm1(log)) for floor in floors for log in floor.logs)])
     axes.set_xlim(-far, far)
     return figure
 
@@ -183,25 +219,53 @@ def _pad_log(axes: Any, values: Sequence[float]) -> None:
     axes.set_xlim(math.exp(math.log(low) - 0.12 * span), math.exp(math.log(high) + 0.16 * span))
 
 
-def _name(axes: Any, wanted: Sequence[tuple[float, float, str, bool]], all_spots: Sequence[tuple[float, float, str, bool]]) -> None:
-    """Names beside points, where they neither touch another name nor cover a point; what finds no room stays unnamed."""
+def _name(
+    axes: Any,
+    wanted: Sequence[tuple[float, float, str, bool]],
+    all_spots: Sequence[tuple[float, float, str, bool]],
+) -> None:
+    """Names beside points, touching neither names nor points; what finds no room stays unnamed."""
     figure = axes.figure
     figure.draw_without_rendering()
     scale = 72.0 / figure.dpi
     box = axes.get_window_extent()
     left, bottom, right, top = (edge * scale for edge in (box.x0, box.y0, box.x1, box.y1))
-    seen = [tuple(at * scale) for at in axes.transData.transform([(x, y) for x, y, *_ in all_spots])] if all_spots else []
+    seen = (
+        [tuple(at * scale) for at in axes.transData.transform([(x, y) for x, y, *_ in all_spots])]
+        if all_spots
+        else []
+    )
     taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in seen]
     for x, y, text, _ in wanted:
         px, py = axes.transData.transform((x, y)) * scale
         width, height = 3.45 * len(text) + 1, 7.0
-        for dx, dy, anchor in ((5, 3, "left"), (5, -9, "left"), (-5, 3, "right"), (-5, -9, "right"), (0, 6, "center"), (0, -12, "center"), (8, 9, "left"), (-8, -16, "right")):
+        for dx, dy, anchor in (
+            (5, 3, "left"),
+            (5, -9, "left"),
+            (-5, 3, "right"),
+            (-5, -9, "right"),
+            (0, 6, "center"),
+            (0, -12, "center"),
+            (8, 9, "left"),
+            (-8, -16, "right"),
+        ):
             x0 = px + dx - (width if anchor == "right" else width / 2 if anchor == "center" else 0)
             spot = (x0, py + dy, x0 + width, py + dy + height)
             inside = left - 2 <= spot[0] and spot[2] <= right + 6 and bottom <= spot[1] and spot[3] <= top + 2
             if inside and not any(_touch(spot, other) for other in taken):
                 taken.append(spot)
-                axes.annotate(text, (x, y), (dx, dy), textcoords="offset points", ha=anchor, va="bottom", fontsize=6.2, color=INK, zorder=5)
+                axes.annotate(
+                    text,
+                    (x, y),
+                    (dx, dy),
+                    textcoords="offset points",
+                    ha=anchor,
+                    va="bottom",
+                    fontsize=6.2,
+                    color=INK,
+                    zorder=5,
+                    bbox=HALO,
+                )
                 break
 
 

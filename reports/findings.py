@@ -1,4 +1,4 @@
-"""Three findings in plain words, chosen by rule from rows with intervals: nobody writes or picks them by hand."""
+"""Three findings in plain words, chosen by rule from rows with intervals: nobody picks them by hand."""
 
 from __future__ import annotations
 
@@ -35,15 +35,23 @@ def findings(
     points: Sequence[Realised],
     fronts: Sequence[tuple[Section, Front]],
 ) -> list[Finding]:
-    """The clearest claim that holds, the clearest that falls short, the largest promise, and the best bargain."""
-    found = [*_clearest(table, forests, rows, HOLDS), *_clearest(table, forests, rows, SHORT), *_promise(points), *_bargain(fronts)]
+    """The clearest claim that holds, the clearest that falls short, the largest promise, the best bargain."""
+    found = [
+        *_clearest(table, forests, rows, HOLDS),
+        *_clearest(table, forests, rows, SHORT),
+        *_promise(points),
+        *_bargain(fronts),
+    ]
     return found[:MOST]
 
 
 def _clearest(
-    table: Table, forests: Sequence[tuple[Mapping[str, Any], Forest]], rows: Sequence[Mapping[str, Any]], verdict: str
+    table: Table,
+    forests: Sequence[tuple[Mapping[str, Any], Forest]],
+    rows: Sequence[Mapping[str, Any]],
+    verdict: str,
 ) -> Iterator[Finding]:
-    """The claim whose interval lies furthest from its threshold; papers' claims before ours, and grade C last."""
+    """The claim whose interval lies furthest from its threshold; papers' claims before ours, grade C last."""
     best: tuple[tuple[bool, bool, float], Mapping[str, Any], Group, int] | None = None
     for card, forest in forests:
         for group in forest.groups:
@@ -59,11 +67,20 @@ def _clearest(
         return
     _, card, group, number = best
     claim = next(claim for claim in card["claims"] if claim["id"] == group.claim)
-    row = next(r for r in rows if r["paper"] == card["key"] and r["claim"] == group.claim and r["check"] == number)
+    row = next(
+        r for r in rows if r["paper"] == card["key"] and r["claim"] == group.claim and r["check"] == number
+    )
     told = claim["says"][0].upper() + claim["says"][1:]
     scale = "at this scale " if card["grade"] in "BC" else ""
-    sentence = [*text(f"{told}: "), ("verdict", verdict), *text(f" here (grade {card['grade']}), since {scale}")]
-    yield Finding([*sentence, *check_phrase(table, claim["checks"][number], row), *text(".")], anchor(card["key"], group.claim))
+    sentence = [
+        *text(f"{told}: "),
+        ("verdict", verdict),
+        *text(f" here (grade {card['grade']}), since {scale}"),
+    ]
+    yield Finding(
+        [*sentence, *check_phrase(table, claim["checks"][number], row), *text(".")],
+        anchor(card["key"], group.claim),
+    )
 
 
 def anchor(paper: str, claim: str) -> str:
@@ -72,13 +89,26 @@ def anchor(paper: str, claim: str) -> str:
 
 
 def _decisive(group: Group, verdict: str) -> int | None:
-    """The check that decides: the tightest of those that hold, the worst of those that fall short; counted ones only last."""
-    able = [n for n, row in enumerate(group.rows) if row.verdict == verdict and row.effect is not None and math.isfinite(row.high)]
-    able = [n for n in able if math.isfinite(group.rows[n].low)]
-    wide = [n for n in able if group.rows[n].low < group.rows[n].high]
+    """The check that decides: the tightest of those that hold, the worst of those that fall short."""
+    wide = [
+        n for n, row in enumerate(group.rows) if row.verdict == verdict and _told(row) and row.low < row.high
+    ]
     if not wide:
         return None
-    return min(wide, key=lambda n: _margin(group.rows[n], verdict)) if verdict == HOLDS else max(wide, key=lambda n: _margin(group.rows[n], verdict))
+    return (
+        min(wide, key=lambda n: _margin(group.rows[n], verdict))
+        if verdict == HOLDS
+        else max(wide, key=lambda n: _margin(group.rows[n], verdict))
+    )
+
+
+def _told(row: Row) -> bool:
+    """The interval covers more than one seed or round (a simulator's covers its draws)."""
+    return (
+        row.effect is not None
+        and math.isfinite(row.high - row.low)
+        and (row.n > 1 or row.basis == "modelled")
+    )
 
 
 def _margin(row: Row, verdict: str) -> float:
@@ -94,7 +124,13 @@ def _promise(points: Sequence[Realised]) -> Iterator[Finding]:
     point = max(able, key=lambda point: (point.nominal, point.saving.effect))
     size = Words("ratio", "").effect(point.saving.effect, point.saving.low, point.saving.high)
     told = f" has {point.nominal:.3g}× {LESS[point.by]} and is {size} as fast at {point.workload}: "
-    yield Finding([("code", point.label), *text(f"{told}{per_cent(point.saving.effect / point.nominal)} of what the count promises.")], "realised")
+    yield Finding(
+        [
+            ("code", point.label),
+            *text(f"{told}{per_cent(point.saving.effect / point.nominal)} of what the count promises."),
+        ],
+        "realised",
+    )
 
 
 def _bargain(fronts: Sequence[tuple[Section, Front]]) -> Iterator[Finding]:
@@ -104,7 +140,10 @@ def _bargain(fronts: Sequence[tuple[Section, Front]]) -> Iterator[Finding]:
         if metric is None:
             continue
         band = metric["band"]
-        able = [p for p in front.points if p.gain.low > -2 * band and p.cost.high < 0.98 and math.isfinite(p.gain.high) and not p.arm.baseline]
+        points = [
+            p for p in front.points if not p.arm.baseline and p.gain.n > 1 and math.isfinite(p.gain.high)
+        ]
+        able = [p for p in points if p.gain.low > -2 * band and p.cost.high < 0.98]
         if not able:
             continue
         point = min(able, key=lambda point: point.cost.effect)
@@ -112,5 +151,8 @@ def _bargain(fronts: Sequence[tuple[Section, Front]]) -> Iterator[Finding]:
         cost = Words("ratio", "").effect(point.cost.effect, point.cost.low, point.cost.high)
         change = say.effect(point.gain.effect, point.gain.low, point.gain.high, sign=True)
         name = "time" if stem(front.metric) == "latency_s" else long_name(front.metric)
-        told = f" has the least {name} among those on {section.title} that lose no more than {say.one(2 * band)}: {cost} of the baseline at {change}."
+        told = (
+            f" has the least {name} among those on {section.title} that lose no more than "
+            f"{say.one(2 * band)}: {cost} of the baseline at {change}."
+        )
         yield Finding([("code", point.arm.label), *text(told)], f"task-{section.task_id}")

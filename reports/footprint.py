@@ -2,8 +2,8 @@
 
 energy = CPU seconds x watts of a busy core x PUE;    carbon = energy x intensity of the country's electricity
 
-The watts are an assumption with a range: a core's share of a many-core server is about 5 W, a laptop's or desktop's
-single busy core with its package and memory awake about 30 W. No front and no claim uses these numbers.
+The watts are an assumption with a range: a core's share of a many-core server is about 5 W, a laptop's or
+desktop's single busy core with its package and memory awake about 30 W. No front and no claim uses them.
 """
 
 from __future__ import annotations
@@ -50,11 +50,17 @@ class Footprint:
     def told(self) -> str:
         """What the run cost, in sentences that say what is modelled and from what."""
         wall = f" in {duration(self.wall_s)} of wall time" if self.wall_s else ""
-        lines = [f"Training and scoring {self.cells} cells took {duration(self.cpu_s)} of CPU time{wall}; {self.visits:,} visits timed finished cells."]
+        lines = [
+            f"Training and scoring {self.cells} cells took {duration(self.cpu_s)} of CPU time{wall}; "
+            f"{self.visits:,} visits timed finished cells."
+        ]
         low, middle, high = self.kwh
         lines.append(
-            f"Modelled: {energy(middle)} ({energy(low)} to {energy(high)}), CPU seconds times {WATTS[1]:g} W a busy core "
-            f"({WATTS[0]:g} to {WATTS[2]:g} W)" + (f" times a PUE of {self.pue:g}" if self.pue != 1 else "") + ", without the visits."
+            f"Modelled: {energy(middle)} ({energy(low)} to {energy(high)}), "
+            f"CPU seconds times {WATTS[1]:g} W a busy core "
+            f"({WATTS[0]:g} to {WATTS[2]:g} W)"
+            + (f" times a PUE of {self.pue:g}" if self.pue != 1 else "")
+            + ", without the visits."
         )
         if self.grams is None or self.intensity is None:
             lines.append(f"Carbon is left out: {self.source}.")
@@ -62,7 +68,8 @@ class Footprint:
             low, middle, high = self.grams
             year = f" in {self.year}" if self.year else ""
             lines.append(
-                f"Modelled: {grams(middle)} CO2e ({grams(low)} to {grams(high)}), at {self.intensity:.0f} g a kWh for {self.country}{year} ({self.source})."
+                f"Modelled: {grams(middle)} CO2e ({grams(low)} to {grams(high)}), "
+                f"at {self.intensity:.0f} g a kWh for {self.country}{year} ({self.source})."
             )
         return " ".join(lines)
 
@@ -119,7 +126,12 @@ def electricity(carbon: Mapping[str, Any]) -> tuple[float | None, str, str, str]
     if entry is None or "carbon_intensity" not in entry:
         return None, code, "", "no intensity is known for this country"
     source = f"CodeCarbon {_version()}, global_energy_mix.json"
-    return float(entry["carbon_intensity"]), str(entry.get("country_name", code)), str(entry.get("year", "")), source
+    return (
+        float(entry["carbon_intensity"]),
+        str(entry.get("country_name", code)),
+        str(entry.get("year", "")),
+        source,
+    )
 
 
 def _mix() -> dict[str, Any]:

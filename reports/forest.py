@@ -1,17 +1,19 @@
 """The forest plot of a paper: every check on one axis, whatever its unit.
 
-A check asks for an effect beyond a threshold. So the axis is the distance from that threshold, turned so that right is
-what the claim wants, in units of the metric's indifference band (the smallest change that anybody should care about):
+A check asks for an effect beyond a threshold. So the axis is the distance from that threshold, turned so that
+right is what the claim wants, in units of the metric's indifference band (the smallest change that anybody
+should care about):
 
-    x = s * (f(effect) - f(threshold)) / u        s = +1 where the claim says `above`, -1 where it says `below`
+    x = s * (f(effect) - f(threshold)) / u      s = +1 where the claim says `above`, -1 where it says `below`
 
     difference, value   f(v) = v         u = band of the task's metric
     ratio               f(v) = log(v)    u = log(1 + band)
 
-Then the verdict can be seen: an interval wholly right of the line at 0 holds, wholly left of it falls short, across it is
-unclear. A counted number has no band; its unit is 2 % (what time has), or 1 % of the threshold, and each row says so.
-Values are drawn at asinh(x): linear within a band or so, logarithmic beyond, so that a tenth of a band and a hundred bands
-are both seen. f and asinh are monotone: no interval crosses a line that it does not cross in its own unit.
+Then the verdict can be seen: an interval wholly right of the line at 0 holds, wholly left of it falls short,
+across it is unclear. A counted number has no band; its unit is 2 % (what time has), or 1 % of the threshold,
+and each row says so. Values are drawn at asinh(x): linear within a band or so, logarithmic beyond, so that a
+tenth of a band and a hundred bands are both seen. f and asinh are monotone: no interval crosses a line that
+it does not cross in its own unit.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class Forest:
     right: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """Choose the axis: as far as estimates, finite intervals and zones go, at least three units each way."""
+        """Choose the axis: as far as estimates, finite intervals and zones go, three units at least."""
         xs = [x for group in self.groups for row in group.rows for x in _extent(row)]
         self.left = _reach([-x for x in xs])
         self.right = _reach(xs)
@@ -103,11 +105,17 @@ class Forest:
         return [tick for tick in both if -self.left <= tick <= self.right]
 
     def at(self, x: float) -> float:
-        """Where x is drawn, from 0 at the left edge to 1 at the right one; what is further stops at the edge."""
+        """Where x is drawn, from 0 at the left edge to 1 at the right one; what is further stops there."""
         low, high = math.asinh(-self.left), math.asinh(self.right)
         pad = 0.03
         share = (math.asinh(max(-self.left, min(self.right, x))) - low) / (high - low)
-        share = 0.0 if x < -self.left * 1.0001 else 1.0 if x > self.right * 1.0001 else pad + (1 - 2 * pad) * share
+        share = (
+            0.0
+            if x < -self.left * 1.0001
+            else 1.0
+            if x > self.right * 1.0001
+            else pad + (1 - 2 * pad) * share
+        )
         return share
 
 
@@ -129,7 +137,9 @@ def forest(table: Table, card: Mapping[str, Any], rows: Sequence[Mapping[str, An
     for claim in card["claims"]:
         mine = [row for row in rows if row["paper"] == card["key"] and row["claim"] == claim["id"]]
         checks = claim.get("checks") or [{}] * len(mine)
-        drawn = tuple(make_row(table, check, row, card["grade"]) for check, row in zip(checks, mine, strict=True))
+        drawn = tuple(
+            make_row(table, check, row, card["grade"]) for check, row in zip(checks, mine, strict=True)
+        )
         own, built = bool(claim.get("own")), bool(claim.get("by_construction"))
         verdict = mine[0]["claim_verdict"] if mine else UNTESTED
         groups.append(Group(claim["id"], claim["says"], verdict, own, built, drawn))
@@ -147,7 +157,7 @@ def make_row(
 ) -> Row:
     """One check as it is drawn."""
     names = {"label": label(row, check.get("effect")), "short": label(row, check.get("effect"), 22)}
-    common = {**names, "grade": grade, "control": control, "verdict": row["verdict"], "reason": row.get("reason") or ""}
+    common = {**names, "grade": grade, "control": control, "verdict": row["verdict"], "reason": why(row)}
     if row.get("effect") is None:
         return Row(direction="", **common)
     known = table.metric(row["task"], row["metric"])
@@ -175,6 +185,12 @@ def make_row(
     )
 
 
+def why(row: Mapping[str, Any]) -> str:
+    """Why a number is not there, without the name of the number, which stands beside it."""
+    reason = str(row.get("reason") or "")
+    return reason.partition(" is null: ")[2] or reason
+
+
 def _ordered(a: float, b: float) -> tuple[float, float]:
     return (a, b) if a <= b else (b, a)
 
@@ -185,7 +201,9 @@ def axis(
     """From a value in its own unit to units from the threshold, and what a unit is."""
     ratio = row["scale"] == "ratio"
     line = check["within"][0] if "within" in check else row["threshold"]
-    band = row["band"] or (known["band"] if known and row["scale"] == "value" and not check.get("effect") else 0.0)
+    band = row["band"] or (
+        known["band"] if known and row["scale"] == "value" and not check.get("effect") else 0.0
+    )
     if ratio:
         unit = math.log1p(band or STEP)
         name = f"{100 * (band or STEP):g} %" + (", the band" if band else " (no band)")

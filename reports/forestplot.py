@@ -1,4 +1,4 @@
-"""The forest plot drawn: as a matplotlib figure for papers, and as small SVG tracks for the page, from the same numbers."""
+"""The forest plot as a figure for papers; reports/tracks.py draws the page's from the same numbers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,6 @@ from reports.verdicts import HOLDS, SHORT, UNCLEAR, UNTESTED
 COLORS = {HOLDS: "#0072B2", SHORT: "#D55E00", UNCLEAR: "#6b6b6b", UNTESTED: "#a3a3a3"}
 #: Shape of the estimate by direction: which way the effect went from `no difference`.
 SHAPES = {"as claimed": ">", "reversed": "<", "none": "s", "": "o"}
-PATHS = {
-    "as claimed": "M-4.5-5.5L6 0L-4.5 5.5Z",
-    "reversed": "M4.5-5.5L-6 0L4.5 5.5Z",
-    "none": "M-4.5-4.5H4.5V4.5H-4.5Z",
-    "": "M-5 0A5 5 0 1 0 5 0A5 5 0 1 0-5 0Z",
-}
 #: Heights of a claim's line and of a check's, and of the axis, inches.
 HEAD, LINE, AXIS = 0.24, 0.235, 0.5
 WIDTH = 7.0
@@ -73,7 +67,9 @@ def _group(axes: Any, forest: Forest, group: Group, y: float) -> float:
     axes.plot([0, 1], [y, y], color="#dddddd", lw=0.5, zorder=0)
     says = group.says if not group.own or control else f"{group.says} (our own question)"
     middle = y - HEAD / 2 - 0.01
-    axes.text(0, middle, shorten(says, 92), fontsize=7.2, va="center", color="#777777" if control else "#222222")
+    axes.text(
+        0, middle, shorten(says, 92), fontsize=7.2, va="center", color="#777777" if control else "#222222"
+    )
     end = group.verdict if control else f"{group.verdict}, {forest.grade}"
     axes.text(1.0, middle, end, fontsize=7.2, va="center", ha="right", color=color, fontweight="bold")
     y -= HEAD
@@ -106,7 +102,9 @@ def _row(axes: Any, forest: Forest, row: Row, y: float) -> None:
         if math.isinf(end) or not -forest.left <= end <= forest.right * 1.0001:
             axes.plot([at], [y], shape, color=color, ms=3, mew=0, zorder=3)
     face = color if row.verdict in (HOLDS, SHORT) else "white"
-    axes.plot([_x(forest, row.effect)], [y], SHAPES[row.direction], color=color, mfc=face, mew=0.9, ms=5, zorder=4)
+    axes.plot(
+        [_x(forest, row.effect)], [y], SHAPES[row.direction], color=color, mfc=face, mew=0.9, ms=5, zorder=4
+    )
     axes.text(NUMBERS, y, shorten(row.text, 36), color="#222222", **small)
     axes.text(ASKED, y, shorten(row.asked, 30), color="#666666", **small)
 
@@ -114,7 +112,7 @@ def _row(axes: Any, forest: Forest, row: Row, y: float) -> None:
 def _axis(axes: Any, forest: Forest, top: float, y: float) -> None:
     axes.plot([_x(forest, 0.0)] * 2, [y, top], color="#222222", lw=0.9, zorder=2)
     axes.plot([TRACK[0], TRACK[1]], [y, y], color="#888888", lw=0.6)
-    for tick in _spaced(forest):
+    for tick in spaced(forest):
         x = _x(forest, tick)
         axes.plot([x, x], [y, y - 0.035], color="#888888", lw=0.6)
         if tick:
@@ -122,61 +120,17 @@ def _axis(axes: Any, forest: Forest, top: float, y: float) -> None:
         axes.text(x, y - 0.05, tick_label(tick), fontsize=6.5, ha="center", va="top", color="#444444")
     told = "distance from the threshold, in indifference bands"
     axes.text((TRACK[0] + TRACK[1]) / 2, y - 0.19, told, fontsize=6.5, ha="center", va="top", color="#444444")
-    key = "▸ as claimed  ◂ reversed  ■ no difference  ● no direction     hollow: unclear     grey: the band around no difference     dots: seeds or rounds"
+    key = (
+        "▸ as claimed  ◂ reversed  ■ no difference  ● no direction     hollow: unclear     "
+        "grey: the band around no difference     dots: seeds or rounds"
+    )
     axes.text(0.0, y - 0.36, key, fontsize=6.0, ha="left", va="top", color="#777777")
 
 
-def _spaced(forest: Forest, least: float = 0.085) -> list[float]:
+def spaced(forest: Forest, least: float = 0.085) -> list[float]:
     """Ticks that do not run into each other; 0 and the outer ones first."""
     kept: list[float] = []
     for tick in sorted(forest.ticks, key=lambda tick: (tick != 0, -abs(tick) if abs(tick) != 1 else -1e9)):
         if all(abs(forest.at(tick) - forest.at(other)) >= least for other in kept):
             kept.append(tick)
     return sorted(kept)
-
-
-def track(forest: Forest, row: Row, height: int = 30) -> str:
-    """One check as SVG that stretches with the page: positions in per cent, shapes in pixels, numbers only."""
-    at = lambda value: f"{100 * forest.at(value):.2f}%"  # noqa: E731
-    wide = lambda a, b: f"{100 * max(forest.at(b) - forest.at(a), 0.0):.2f}%"  # noqa: E731
-    middle, parts = height / 2, [f'<svg class="track" width="100%" height="{height}" aria-hidden="true">']
-    for tick in _spaced(forest):
-        if tick:
-            parts.append(f'<line class="grid" x1="{at(tick)}" x2="{at(tick)}" y1="0" y2="100%"/>')
-    if row.effect is not None:
-        edge = row.limit if row.limit is not None else forest.right * 1.01
-        parts.append(f'<rect class="asked" x="{at(0.0)}" width="{wide(0.0, edge)}" y="0" height="100%"/>')
-        if row.limit is not None:
-            parts.append(f'<line class="line" x1="{at(edge)}" x2="{at(edge)}" y1="0" y2="100%"/>')
-        if row.zone:
-            parts.append(f'<rect class="zone" x="{at(row.zone[0])}" width="{wide(*row.zone)}" y="{middle - 5}" height="10"/>')
-            if row.zone[0] == row.zone[1]:
-                parts.append(f'<line class="zone" x1="{at(row.zone[0])}" x2="{at(row.zone[0])}" y1="{middle - 5}" y2="{middle + 5}"/>')
-    parts.append(f'<line class="line" x1="{at(0.0)}" x2="{at(0.0)}" y1="0" y2="100%"/>')
-    if row.effect is not None:
-        parts.append(_estimate(forest, row, middle))
-    return "".join(parts) + "</svg>"
-
-
-def _estimate(forest: Forest, row: Row, middle: float) -> str:
-    at = lambda value: f"{100 * forest.at(value):.2f}%"  # noqa: E731
-    tone = f"v-{row.verdict.replace(' ', '-')}"
-    parts = [f'<g class="{tone}">']
-    parts += [f'<circle class="dot" cx="{at(value)}" cy="{middle - 10}" r="1.7"/>' for value in row.replicates]
-    parts.append(f'<line class="span" x1="{at(row.low)}" x2="{at(row.high)}" y1="{middle}" y2="{middle}"/>')
-    for end, path in ((row.low, "M0 0L5-4V4Z"), (row.high, "M0 0L-5-4V4Z")):
-        if math.isinf(end) or not -forest.left <= end <= forest.right * 1.0001:
-            parts.append(f'<svg x="{at(end)}" y="{middle}" overflow="visible"><path d="{path}"/></svg>')
-    hollow = "" if row.verdict in (HOLDS, SHORT) else ' class="hollow"'
-    assert row.effect is not None
-    parts.append(f'<svg x="{at(row.effect)}" y="{middle}" overflow="visible"><path{hollow} d="{PATHS[row.direction]}"/></svg>')
-    return "".join(parts) + "</g>"
-
-
-def axis(forest: Forest, height: int = 30) -> str:
-    """The axis below the tracks."""
-    parts = [f'<svg class="track" width="100%" height="{height}" aria-hidden="true"><line class="base" x1="0" x2="100%" y1="0" y2="0"/>']
-    for tick in _spaced(forest):
-        x = f"{100 * forest.at(tick):.2f}%"
-        parts.append(f'<line class="base" x1="{x}" x2="{x}" y1="0" y2="5"/><text x="{x}" y="17" text-anchor="middle">{tick_label(tick)}</text>')
-    return "".join(parts) + "</svg>"

@@ -70,11 +70,15 @@ class Front:
 
 
 def fronts(section: Section, most: int = 4) -> list[Front]:
-    """The fronts of a task: time or energy where they were measured, then counted costs that differ between arms."""
+    """The fronts of a task: time or energy where they were measured, then counted costs that differ."""
     if section.metric is None:
         return []
-    timed = [name for name in (f"latency_s@{section.main}", f"energy_j@{section.main}") if _has(section, name)]
-    counted = [name for name in section.shown_costs if stem(name) in ("stored_bytes", "flops", "tokens", "price")]
+    timed = [
+        name for name in (f"latency_s@{section.main}", f"energy_j@{section.main}") if _has(section, name)
+    ]
+    counted = [
+        name for name in section.shown_costs if stem(name) in ("stored_bytes", "flops", "tokens", "price")
+    ]
     return [front for name in [*timed, *counted][:most] if len((front := make(section, name)).points) > 1]
 
 
@@ -97,9 +101,16 @@ def make(section: Section, metric: str) -> Front:
             basis = number.ratio.basis
             found.append((arm, number.ratio.interval, turned(arm.change, sign)))
     costs, gains = [cost for _, cost, _ in found], [gain for _, _, gain in found]
-    best = _undominated(np.array([[c.effect for c in costs]]), np.array([[g.effect for g in gains]]))[0] if found else []
+    best = (
+        _undominated(np.array([[c.effect for c in costs]]), np.array([[g.effect for g in gains]]))[0]
+        if found
+        else []
+    )
     shares = membership(costs, gains)
-    points = tuple(Point(arm, cost, gain, bool(on), share) for (arm, cost, gain), on, share in zip(found, best, shares, strict=True))
+    points = tuple(
+        Point(arm, cost, gain, bool(on), share)
+        for (arm, cost, gain), on, share in zip(found, best, shares, strict=True)
+    )
     return Front(metric, basis, points, absent)
 
 
@@ -119,22 +130,34 @@ def _undominated(costs: np.ndarray, gains: np.ndarray) -> np.ndarray:
     worse_cost = costs[:, :, None] >= costs[:, None, :]
     worse_gain = gains[:, :, None] <= gains[:, None, :]
     strictly = (costs[:, :, None] > costs[:, None, :]) | (gains[:, :, None] < gains[:, None, :])
-    return ~(worse_cost & worse_gain & strictly).any(axis=2)
+    return np.asarray(~(worse_cost & worse_gain & strictly).any(axis=2))
 
 
 def membership(costs: list[Interval], gains: list[Interval], draws: int = DRAWS) -> list[float | None]:
     """The share of draws from the fitted t distributions of both axes in which an arm is on the front.
 
-    Costs are drawn on logs. Arms without an interval are kept at their estimate and have no share of their own.
+    Costs are drawn on logs. Arms without an interval stay at their estimate and have no share of their own.
     """
     rng = np.random.default_rng(20)
-    x = np.stack([_draws(cost, rng, draws, log=True) for cost in costs], axis=1) if costs else np.zeros((draws, 0))
-    y = np.stack([_draws(gain, rng, draws, log=False) for gain in gains], axis=1) if gains else np.zeros((draws, 0))
+    x = (
+        np.stack([_draws(cost, rng, draws, log=True) for cost in costs], axis=1)
+        if costs
+        else np.zeros((draws, 0))
+    )
+    y = (
+        np.stack([_draws(gain, rng, draws, log=False) for gain in gains], axis=1)
+        if gains
+        else np.zeros((draws, 0))
+    )
     counts = np.zeros(len(costs))
-    for at in range(0, draws, 200):  # a block at a time: draws x arms x arms would be large for a hundred arms
+    for at in range(
+        0, draws, 200
+    ):  # a block at a time: draws x arms x arms would be large for a hundred arms
         counts += _undominated(x[at : at + 200], y[at : at + 200]).sum(axis=0)
     pairs = zip(costs, gains, strict=True)
-    return [None if _open(c) or _open(g) else float(n / draws) for (c, g), n in zip(pairs, counts, strict=True)]
+    return [
+        None if _open(c) or _open(g) else float(n / draws) for (c, g), n in zip(pairs, counts, strict=True)
+    ]
 
 
 def _open(interval: Interval) -> bool:

@@ -1,4 +1,4 @@
-"""LaTeX: an escape that leaves nothing of what a name could do, booktabs tables to paste, report.tex, report.pdf."""
+"""LaTeX: an escape that disarms any name, booktabs tables to paste, report.tex, report.pdf."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reports.grids import Cell, Grid, Head
 from reports.measuring import sensors
 from reports.notation import slug
-from reports.page import HOW_TO_READ, Content
+from reports.page import Content
 from reports.sentences import Sentence
-from reports.tables import Cell, Grid, Head
+from reports.views import HOW_TO_READ
 
 TEMPLATES = Path(__file__).with_name("templates")
 #: Rows of a table on one page; longer tables are cut, with their heads repeated.
@@ -23,13 +24,17 @@ ROWS = 46
 LONG = 26
 SECONDS = 180
 SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\ensuremath{<}", ">": r"\ensuremath{>}", "|": r"\ensuremath{|}",
-    '"': r"{''}", "'": r"{'}", "`": r"{`}", "-": r"{-}", "[": r"{[}", "]": r"{]}", "*": r"{*}",
-    "−": r"\ensuremath{-}", "×": r"\ensuremath{\times}", "±": r"\ensuremath{\pm}", "∞": r"\ensuremath{\infty}", "µ": r"\ensuremath{\mu}",
-    "·": r"\ensuremath{\cdot}", "≤": r"\ensuremath{\leq}", "≥": r"\ensuremath{\geq}", "…": r"\ldots{}", "–": r"--", "—": r"---",
-    "“": r"``", "”": r"''", "‘": r"`", "’": r"'", "→": r"\ensuremath{\to}", "\u00a0": "~", "°": r"\ensuremath{^\circ}",
-    "é": r"\'e", "è": r"\`e", "ü": r"\"u", "ö": r"\"o", "ä": r"\"a", "ß": r"{\ss}", "á": r"\'a", "ó": r"\'o", "ñ": r"\~n", "ç": r"\c{c}",
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%",
+    "_": r"\_", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\ensuremath{<}",
+    ">": r"\ensuremath{>}", "|": r"\ensuremath{|}", '"': r"{''}", "'": r"{'}", "`": r"{`}", "-": r"{-}",
+    "[": r"{[}", "]": r"{]}", "*": r"{*}", "−": r"\ensuremath{-}", "×": r"\ensuremath{\times}",
+    "±": r"\ensuremath{\pm}",
+    "∞": r"\ensuremath{\infty}", "µ": r"\ensuremath{\mu}", "·": r"\ensuremath{\cdot}",
+    "≤": r"\ensuremath{\leq}",
+    "≥": r"\ensuremath{\geq}", "→": r"\ensuremath{\to}", "°": r"\ensuremath{^\circ}",
+    "…": r"\ldots{}", "–": r"--", "—": r"---", "“": r"``", "”": r"''", "‘": r"`", "’": r"'", "\u00a0": "~",
+    "é": r"\'e", "è": r"\`e", "ü": r"\"u", "ö": r"\"o", "ä": r"\"a", "ß": r"{\ss}", "á": r"\'a", "ó": r"\'o",
+    "ñ": r"\~n", "ç": r"\c{c}",
 }  # fmt: skip
 
 
@@ -42,7 +47,13 @@ def escape(value: object) -> Tex:
     if isinstance(value, Tex):
         return value
     text = "" if value is None else " ".join(str(value).split())
-    return Tex("".join(SPECIAL.get(letter) or (letter if letter.isascii() and letter.isprintable() else rf"{{[}}U+{ord(letter):04X}{{]}}") for letter in text))
+    return Tex(
+        "".join(
+            SPECIAL.get(letter)
+            or (letter if letter.isascii() and letter.isprintable() else rf"{{[}}U+{ord(letter):04X}{{]}}")
+            for letter in text
+        )
+    )
 
 
 def breakable(text: str) -> Tex:
@@ -51,7 +62,7 @@ def breakable(text: str) -> Tex:
     for letter in " ".join(text.split()):
         parts.append(escape(letter) if letter != " " else " ")
         run = 0 if letter == " " else run + 1
-        if letter in ",=(_/.:;" or run > 18:
+        if letter in ",=(_/;" or run > 18:
             parts.append(r"\allowbreak{}")
             run = 0
     return Tex("".join(parts))
@@ -60,7 +71,9 @@ def breakable(text: str) -> Tex:
 def words(sentence: Sentence) -> Tex:
     """A sentence with its code and verdict set apart."""
     shape = {"code": r"\texttt{%s}", "verdict": r"\textbf{%s}"}
-    return Tex("".join(shape[kind] % breakable(part) if kind in shape else _spaced(part) for kind, part in sentence))
+    return Tex(
+        "".join(shape[kind] % breakable(part) if kind in shape else _spaced(part) for kind, part in sentence)
+    )
 
 
 def _spaced(part: str) -> str:
@@ -71,19 +84,21 @@ def _spaced(part: str) -> str:
 
 
 def booktabs(grid: Grid) -> str:
-    """The table as it can be pasted into a paper: caption, booktabs, notes; a part for each page that it needs."""
+    """The table as it can be pasted into a paper: caption, booktabs, notes; a part a page."""
     parts = [grid.rows[at : at + ROWS] for at in range(0, len(grid.rows), ROWS)] or [[]]
-    return "% needs: booktabs, array, graphicx\n" + "\n".join(_part(grid, rows, number) for number, rows in enumerate(parts))
+    return "% needs: booktabs, array, graphicx\n" + "\n".join(
+        _part(grid, rows, number) for number, rows in enumerate(parts)
+    )
 
 
 def _part(grid: Grid, rows: Sequence[Sequence[Cell]], number: int) -> str:
-    kept = [at for at, head in enumerate(grid.heads) if not head.text.startswith("front:") and head.text != "flags"]
+    kept = [at for at, head in enumerate(grid.heads) if not head.extra]
     columns = "".join(_column(grid, at) for at in kept)
     heads = " & ".join(_head(grid.heads[at]) for at in kept)
     body = "\n".join(" & ".join(_cell(row[at]) for at in kept) + r" \\" for row in rows)
     notes = escape(" ".join(grid.notes))
     return "\n".join([
-        r"\begin{table}[htbp]",
+        r"\begin{table}[!htbp]",
         r"\centering\small",
         rf"\caption{{{escape(grid.caption)}{' (continued)' if number else ''}}}",
         rf"\label{{tab:{slug(grid.name)}{f'-{number}' if number else ''}}}",
@@ -109,7 +124,11 @@ def _head(head: Head) -> str:
         if lines[-1] and len(lines[-1]) + len(word) > 13:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
-    return rf"\begin{{tabular}}[b]{{@{{}}{'r' if head.number else 'l'}@{{}}}}" + r"\\ ".join(escape(line) for line in lines) + r"\end{tabular}"
+    return (
+        rf"\begin{{tabular}}[b]{{@{{}}{'r' if head.number else 'l'}@{{}}}}"
+        + r"\\ ".join(escape(line) for line in lines)
+        + r"\end{tabular}"
+    )
 
 
 def _cell(cell: Cell) -> str:
@@ -136,7 +155,11 @@ def report(content: Content, figures: Sequence[str]) -> str:
     )
     environment.filters |= {"words": words, "slug": lambda text: Tex(slug(text)), "breakable": breakable}
     return environment.get_template("report.tex.j2").render(
-        page=content, figures=set(figures), how_to_read=HOW_TO_READ, sensors=sensors(content.table), cost=content.footprint.told
+        page=content,
+        figures=set(figures),
+        how_to_read=HOW_TO_READ,
+        sensors=sensors(content.table),
+        cost=content.footprint.told,
     )
 
 
@@ -150,7 +173,10 @@ def pdf(out: Path) -> None:
     if not tex.is_file():
         raise SystemExit(f"{tex} is not there: build the page first (python -m reports page)")
     if shutil.which("latexmk") is None:
-        raise SystemExit("latexmk is not installed: report.tex is there, report.pdf needs it (Debian: apt-get install latexmk texlive-latex-recommended)")
+        raise SystemExit(
+            "latexmk is not installed: report.tex is there, report.pdf needs it "
+            "(Debian: apt-get install latexmk texlive-latex-recommended)"
+        )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in ("tables", "figures"):
@@ -164,10 +190,32 @@ def pdf(out: Path) -> None:
 
 
 def _latexmk(folder: Path) -> None:
-    command = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "report.tex"]
-    environment: dict[str, Any] = {**os.environ, "openin_any": "p", "openout_any": "p", "SOURCE_DATE_EPOCH": "0"}
+    command = [
+        "latexmk",
+        "-norc",
+        "-pdf",
+        "-interaction=nonstopmode",
+        "-halt-on-error",
+        "-no-shell-escape",
+        "report.tex",
+    ]
+    environment: dict[str, Any] = {
+        **os.environ,
+        "openin_any": "p",
+        "openout_any": "p",
+        "SOURCE_DATE_EPOCH": "0",
+    }
     try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, errors="replace", check=False)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            errors="replace",
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise SystemExit(f"latexmk took longer than {SECONDS} s and was stopped") from None
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""How the numbers were measured: noise floor of baseline pairs, flags, failures, missing numbers, machines."""
+"""How the numbers were measured: noise floor of baseline pairs, flags, failures, nulls, machines."""
 
 from __future__ import annotations
 
@@ -51,20 +51,26 @@ class Failure:
 def floors(table: Table) -> list[Floor]:
     """The noise floor: what comes out where nothing differs."""
     rows = table.rows
-    pairs = rows[(rows["form"] == "aa") & rows["log_ratio"].notna() & rows["metric"].map(stem).eq("latency_s")]
+    pairs = rows[
+        (rows["form"] == "aa") & rows["log_ratio"].notna() & rows["metric"].map(stem).eq("latency_s")
+    ]
     found = []
     for (task, workload), part in pairs.groupby(["task", "workload"], sort=True):
         logs = part.sort_values("round")["log_ratio"].to_numpy(dtype=float)
         spread = float(logs.std(ddof=1)) if len(logs) > 1 else None
         worst = float(np.abs(np.expm1(logs)).max())
-        found.append(Floor(str(task), str(workload), tuple(logs.tolist()), student(logs).exp(), spread, worst))
+        found.append(
+            Floor(str(task), str(workload), tuple(logs.tolist()), student(logs).exp(), spread, worst)
+        )
     return found
 
 
 def flags(table: Table) -> list[tuple[str, int, int]]:
     """(flag, visits that carry it, all visits)."""
     rows = table.rows[(table.rows["kind"] == "visit") & (table.rows["metric"].map(stem) == "latency_s")]
-    visits = rows.groupby(["system", "workload", "round"], dropna=False)["flags"].agg(lambda part: ",".join(part.fillna("")))
+    visits = rows.groupby(["system", "workload", "round"], dropna=False)["flags"].agg(
+        lambda part: ",".join(part.fillna(""))
+    )
     count = Counter(flag for text in visits for flag in {flag for flag in text.split(",") if flag})
     return [(flag, number, len(visits)) for flag, number in count.most_common()]
 
@@ -79,13 +85,19 @@ def failures(table: Table) -> list[Failure]:
     for (arm, status, reason), seeds in groups.items():
         known = table.arms[arm]
         shown = ", ".join(map(str, sorted(seeds)))
-        found.append(Failure(known["label"], known["task"], status, f"seed{'s' * (len(seeds) > 1)} {shown}", reason))
+        found.append(
+            Failure(known["label"], known["task"], status, f"seed{'s' * (len(seeds) > 1)} {shown}", reason)
+        )
     return sorted(found, key=lambda failure: (failure.task, failure.status, failure.label))
 
 
 def nulls(table: Table) -> list[Failure]:
     """Numbers that are null although their cell is there: the reason, and the metrics it took away."""
-    rows = table.rows[table.rows["value"].isna() & (table.rows["metric"] != "status") & (table.rows["reason"].fillna("") != "")]
+    rows = table.rows[
+        table.rows["value"].isna()
+        & (table.rows["metric"] != "status")
+        & (table.rows["reason"].fillna("") != "")
+    ]
     groups: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for row in rows.itertuples():
         groups[row.arm, row.reason, row.task].add(str(row.metric))
@@ -99,7 +111,10 @@ def machines(table: Table) -> list[tuple[dict[str, str], int]]:
     """Every machine and software that a record names, with how many records name it."""
     rows = table.rows.drop_duplicates(["kind", "system", "workload", "round", "seed"])
     counts = rows["env"].value_counts()
-    return [({key: str(value) for key, value in sorted(json.loads(text).items())}, int(n)) for text, n in counts.items()]
+    return [
+        ({key: str(value) for key, value in sorted(json.loads(text).items())}, int(n))
+        for text, n in counts.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -123,19 +138,25 @@ class Realised:
 
 
 def realised(sections: Sequence[Section]) -> list[Realised]:
-    """Nominal against realised saving at the main workload, an arm each; arms that nothing is counted less for are left out."""
+    """Nominal against realised saving at the main workload; arms that promise nothing are left out."""
     found = []
     for section in sections:
         for arm in section.arms:
             time = arm.times.get(f"latency_s@{section.main}")
             if arm.baseline or time is None or time.ratio is None:
                 continue
-            by, nominal = _nominal({name: n.ratio.interval.effect for name, n in arm.costs.items() if n.ratio})
+            by, nominal = _nominal(
+                {name: n.ratio.interval.effect for name, n in arm.costs.items() if n.ratio}
+            )
             if nominal <= 1.02:
                 continue
             at = time.ratio.interval
             saving = Interval(1 / at.effect, 1 / at.high, 1 / at.low if at.low else float("inf"), at.n, at.df)
-            found.append(Realised(arm.label, section.title, arm.family, section.main, nominal, by, saving, time.ratio.note))
+            found.append(
+                Realised(
+                    arm.label, section.title, arm.family, section.main, nominal, by, saving, time.ratio.note
+                )
+            )
     return found
 
 
@@ -168,4 +189,7 @@ def sensors(table: Table) -> str:
     energy = table.rows["metric"].map(stem).eq("energy_j") & table.rows["value"].notna()
     if bool(energy.any()):
         return "Energy was read from a sensor of the machine; numbers without a sensor are null."
-    return "No energy sensor answered on this machine: energy is null everywhere, and no claim or front uses a modelled one."
+    return (
+        "No energy sensor answered on this machine: energy is null everywhere, "
+        "and no claim or front uses a modelled one."
+    )

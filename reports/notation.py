@@ -1,4 +1,4 @@
-"""Numbers as people read them: units, digits that the interval allows, points for shares, times for ratios."""
+"""Numbers as people read them: units, digits that the interval allows, points for shares."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def short_name(metric: str) -> str:
 
 def slug(name: str) -> str:
     """A name as part of a file's name or of an address."""
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "-" for letter in name)[:120]
+    return "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "-" for letter in name
+    )[:120]
 
 
 def shorten(text: str, length: int) -> str:
@@ -135,7 +137,7 @@ def absolute(metric: str, value: float) -> str:
 
 
 def decimals(half: float, least: int = 0, most: int = 4) -> int:
-    """How many decimals an interval of this half-width leaves meaning to: two digits of it below 3, else one."""
+    """How many decimals mean something beside this half-width: two digits of it below 3, else one."""
     if half <= 0 or not math.isfinite(half):
         return -1
     power = math.floor(math.log10(half))
@@ -143,7 +145,7 @@ def decimals(half: float, least: int = 0, most: int = 4) -> int:
 
 
 def _digits(effect: float, low: float, high: float, line: float = math.nan, nothing: float = math.nan) -> int:
-    """Decimals of an effect; more where rounding would lay an end of the interval on the threshold or on no effect."""
+    """Decimals of an effect; more where rounding would lay an end on the threshold or on no effect."""
     found = decimals((high - low) / 2)
     if found >= 0:
         ends = {(end, mark) for end in (low, high) for mark in (line, nothing) if end != mark}
@@ -191,7 +193,9 @@ class Words:
         unit = "point" if self.unit == "points" and text in ("1", f"{MINUS}1", "+1") else self.unit
         return text + unit if unit in (TIMES, "%") else f"{text} {unit}".rstrip()
 
-    def effect(self, effect: float, low: float, high: float, sign: bool = False, line: float = math.nan) -> str:
+    def effect(
+        self, effect: float, low: float, high: float, sign: bool = False, line: float = math.nan
+    ) -> str:
         """`−2.6 points [−3.1, −2.1]`; without brackets where the number is exact."""
         nothing = {"difference": 0.0, "ratio": 1.0}.get(self.scale, math.nan)
         digits = _digits(*(value * self.factor for value in (effect, low, high, line, nothing)))
@@ -215,7 +219,9 @@ def words(scale: str, metric: str, known: Mapping[str, Any] | None) -> Words:
     """The way to write a metric on a scale; `known` is the task's entry of a quality metric."""
     if known is not None:
         return Words(scale, str(known["unit"]))
-    return Words(scale, "bytes" if stem(metric).endswith("bytes") else "s" if stem(metric).endswith("_s") else "")
+    return Words(
+        scale, "bytes" if stem(metric).endswith("bytes") else "s" if stem(metric).endswith("_s") else ""
+    )
 
 
 def per_cent(value: float, digits: int = 0) -> str:

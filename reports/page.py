@@ -9,92 +9,27 @@ from typing import Any
 
 import pandas as pd
 
-from reports import measuring, scoreboard, tables
+from reports import measuring, scoreboard, tables, task_tables
 from reports.arms import Section, sections
 from reports.findings import Finding, anchor, findings
 from reports.footprint import Footprint, footprint
-from reports.forest import Forest, forest
-from reports.fronts import Front, fronts
-from reports.notation import slug
-from reports.sentences import Sentence, claim_sentence, command, faithful, robust_phrase, settle, sign_phrase, tally
-from reports.table import Table
-from reports.tables import Grid
-from reports.verdicts import judge
-
-HOW_TO_READ = (
-    "Each claim of a paper became an effect and a threshold before anything was run; a verdict is computed from records, never typed.",
-    "The 95 % interval decides: wholly beyond the threshold the claim holds, wholly short of it the claim falls short, across it the claim is unclear; "
-    "what this machine cannot try is not tested.",
-    "Intervals cover seeds and test items for quality, fresh processes for time; counted numbers are exact, modelled ones say so, and an effect smaller "
-    "than the metric's indifference band counts as no difference.",
-    "The direction is told apart (as claimed, none, reversed), and the grade says how close this is to the paper: A its own model and data, B the same "
-    "mechanism smaller, C a stand-in, or counted or modelled only.",
-    "A claim that falls short here does so at this scale and on this machine; whether it stands in the paper's own setting is not said.",
+from reports.forest import forest
+from reports.fronts import fronts
+from reports.grids import Grid
+from reports.notation import short_name
+from reports.sentences import (
+    claim_sentence,
+    command,
+    faithful,
+    robust_phrase,
+    settings_phrase,
+    settle,
+    sign_phrase,
+    tally,
 )
-
-
-@dataclass(frozen=True)
-class ClaimView:
-    """A claim on its paper's page.
-
-    Attributes:
-        facts: short remarks: the paper's number, sign over seeds, band, what would settle it.
-    """
-
-    id: str
-    anchor: str
-    says: str
-    verdict: str
-    own: bool
-    sentence: Sentence
-    facts: tuple[str, ...]
-
-
-@dataclass
-class PaperView:
-    """A card with its forest and sentences."""
-
-    card: Mapping[str, Any]
-    forest: Forest
-    claims: list[ClaimView]
-    grid: Grid
-    command: str
-    faithful: list[str]
-
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """Title and year of the paper, or title of the study."""
-        return dict(self.card.get("paper") or self.card.get("study") or {})
-
-    @property
-    def key(self) -> str:
-        """The card's key."""
-        return str(self.card["key"])
-
-    @property
-    def figure(self) -> str:
-        """The name of its forest plot."""
-        return slug(f"forest-{self.key}")
-
-
-@dataclass
-class TaskView:
-    """A task with its table and fronts."""
-
-    section: Section
-    fronts: list[Front]
-    arms: Grid
-    costs: Grid
-
-    @property
-    def drawn(self) -> list[str]:
-        """Names of the figures of its fronts."""
-        return [slug(f"front-{self.name}-{front.metric}") for front in self.fronts]
-
-    @property
-    def name(self) -> str:
-        """A short name for files: the task, and its id where knobs make several of it."""
-        return f"{self.section.task}-{self.section.task_id[:6]}-{self.section.baseline[:4]}"
+from reports.table import Table
+from reports.verdicts import judge
+from reports.views import ClaimView, PaperView, TaskView
 
 
 @dataclass
@@ -112,7 +47,9 @@ class Content:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """Verdict rows with None for what is not there."""
-        return [{key: _or_none(value) for key, value in row.items()} for row in self.verdicts.to_dict("records")]
+        return [
+            {key: _or_none(value) for key, value in row.items()} for row in self.verdicts.to_dict("records")
+        ]
 
     @property
     def plan(self) -> str:
@@ -131,7 +68,12 @@ class Content:
         kind, _, name = self.scope.partition("_")
         if kind == "paper" and len(cards) == 1:
             return str((cards[0].get("paper") or cards[0].get("study"))["title"])
-        told = {"all": f"Everything in the plan “{self.plan}”", "tour": "The tour", "family": f"The family “{name}”", "task": f"The task “{name}”"}
+        told = {
+            "all": f"Everything in the plan “{self.plan}”",
+            "tour": "The tour",
+            "family": f"The family “{name}”",
+            "task": f"The task “{name}”",
+        }
         return told.get(kind, self.scope)
 
     @cached_property
@@ -147,8 +89,8 @@ class Content:
     def _task(self, section: Section) -> TaskView:
         found = fronts(section)
         view = TaskView(section, found, Grid("", "", []), Grid("", "", []))
-        view.arms = tables.arms_grid(section, found, f"arms-{view.name}")
-        view.costs = tables.costs_grid(section, f"costs-{view.name}")
+        view.arms = task_tables.arms_grid(section, found, f"arms-{view.name}")
+        view.costs = task_tables.costs_grid(section, f"costs-{view.name}")
         return view
 
     @cached_property
@@ -159,19 +101,33 @@ class Content:
     def _paper(self, card: Mapping[str, Any]) -> PaperView:
         mine = [row for row in self.rows if row["paper"] == card["key"]]
         drawn = forest(self.table, card, mine)
-        claims = [self._claim(card, claim, [row for row in mine if row["claim"] == claim["id"]]) for claim in card["claims"]]
+        claims = [
+            self._claim(card, claim, [row for row in mine if row["claim"] == claim["id"]])
+            for claim in card["claims"]
+        ]
         grid = tables.verdicts_grid(drawn, f"verdicts-{card['key']}")
         return PaperView(card, drawn, claims, grid, command(card), list(faithful(card.get("faithful"))))
 
-    def _claim(self, card: Mapping[str, Any], claim: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> ClaimView:
+    def _claim(
+        self, card: Mapping[str, Any], claim: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    ) -> ClaimView:
         facts: list[str] = []
         for check, row in zip(claim.get("checks") or (), rows, strict=False):
-            told = [sign_phrase(self.table, check, row), robust_phrase(check, row), settle(self.table, check, row)]
-            lead = f"{tables.short_name(row['metric'])}: " if len(rows) > 1 else ""
+            told = [sign_phrase(self.table, check, row), robust_phrase(check, row), settings_phrase(check)]
+            told.append(settle(self.table, check, row))
+            lead = f"{short_name(row['metric'])}: " if len(rows) > 1 else ""
             facts += [lead + "; ".join(part for part in told if part)] if any(told) else []
         sentence = claim_sentence(self.table, card, claim, rows)
         own = bool(claim.get("own"))
-        return ClaimView(claim["id"], anchor(card["key"], claim["id"]), claim["says"], rows[0]["claim_verdict"], own, sentence, tuple(facts))
+        return ClaimView(
+            claim["id"],
+            anchor(card["key"], claim["id"]),
+            claim["says"],
+            rows[0]["claim_verdict"],
+            own,
+            sentence,
+            tuple(facts),
+        )
 
     @cached_property
     def claims(self) -> list[scoreboard.Claim]:
@@ -181,7 +137,9 @@ class Content:
     @property
     def tally(self) -> str:
         """One line on all scored claims."""
-        return tally([{"verdict": claim.verdict, "reversed": claim.reversed} for claim in self.claims if claim.scored])
+        return tally(
+            [{"verdict": claim.verdict, "reversed": claim.reversed} for claim in self.claims if claim.scored]
+        )
 
     @cached_property
     def scoreboard(self) -> Grid:
@@ -190,7 +148,11 @@ class Content:
         own = sum(claim.own and claim.scored for claim in self.claims)
         built = sum(not claim.scored for claim in self.claims)
         grid.notes = [f"{own} of these are questions of our own, not claims of a paper."] if own else []
-        grid.notes += [f"{built} more {'is' if built == 1 else 'are'} true by construction and not scored."] if built else []
+        grid.notes += (
+            [f"{built} more {'is' if built == 1 else 'are'} true by construction and not scored."]
+            if built
+            else []
+        )
         return grid
 
     @cached_property
@@ -205,8 +167,9 @@ class Content:
         tested, expected = sum(entry.tested for entry in found), sum(entry.expected for entry in found)
         holds, kept = sum(entry.holds for entry in found), sum(entry.kept for entry in found)
         return (
-            f"If every effect lay exactly at its threshold, {expected:.1f} of the {tested} claims with an interval would hold by chance (2.5 % each); "
-            f"{holds} do hold, and {kept} of them stay after Benjamini and Hochberg's correction at 10 % within their family."
+            f"If every effect lay exactly at its threshold, {expected:.1f} of the {tested} claims with an "
+            f"interval would hold by chance (2.5 % each); {holds} hold{'s' * (holds == 1)}, and {kept} of these "
+            f"stay{'s' * (kept == 1)} after Benjamini and Hochberg's correction (10 %, a family)."
         )
 
     @cached_property
@@ -253,7 +216,13 @@ class Content:
         """Every table of the page."""
         parts = [grid for paper in self.papers for grid in [paper.grid]]
         parts += [grid for task in self.tasks for grid in (task.arms, task.costs)]
-        return [self.scoreboard, self.chance, *parts, tables.realised_grid(self.realised), *self.measuring.values()]
+        return [
+            self.scoreboard,
+            self.chance,
+            *parts,
+            tables.realised_grid(self.realised),
+            *self.measuring.values(),
+        ]
 
 
 def _or_none(value: Any) -> Any:

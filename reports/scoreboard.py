@@ -1,4 +1,4 @@
-"""The scoreboard: outcomes by grade, and how many of the claims that hold would be expected by chance alone."""
+"""The scoreboard: outcomes by grade, and how many claims would be expected to hold by chance alone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Chance:
 
     Attributes:
         tested: scored claims with an interval of some width.
-        expected: how many would hold by chance if every effect lay exactly at its threshold: a bound from above.
+        expected: how many would hold by chance if every effect lay at its threshold: a bound from above.
         holds: how many do hold.
         kept: how many of these stay discoveries after Benjamini-Hochberg at 10 %.
         lost: names of those that do not.
@@ -80,18 +80,20 @@ def _claim(rows: Sequence[Mapping[str, Any]]) -> Claim:
         scored=not first["by_construction"],
         exact=all(row.get("effect") is not None and row["low"] == row["high"] for row in rows),
         # all checks must hold, so the claim's p is the largest of theirs (an intersection-union test)
-        p=None if None in values else max(values),
+        p=None if None in values else max(float(value) for value in values if value is not None),
     )
 
 
 def matrix(claims: Sequence[Claim]) -> list[tuple[str, list[int]]]:
-    """(outcome, count a grade and in all) of scored claims; those reversed are counted once more below `falls short`."""
+    """(outcome, count a grade and in all) of scored claims; those reversed once more below `falls short`."""
     scored = [claim for claim in claims if claim.scored]
     lines = []
     for outcome in OUTCOMES:
         lines.append((outcome, _counts([claim for claim in scored if claim.verdict == outcome])))
         if outcome == SHORT:
-            lines.append(("of which reversed", _counts([c for c in scored if c.verdict == SHORT and c.reversed])))
+            lines.append(
+                ("of which reversed", _counts([c for c in scored if c.verdict == SHORT and c.reversed]))
+            )
     return lines
 
 
@@ -102,7 +104,11 @@ def _counts(claims: Sequence[Claim]) -> list[int]:
 def chance(claims: Sequence[Claim]) -> list[Chance]:
     """What chance may have done, a family each; exact claims are left out, since no draw can move them."""
     families = dict.fromkeys(claim.family for claim in claims)
-    return [found for family in families if (found := _chance(family, [c for c in claims if c.family == family])).tested]
+    return [
+        found
+        for family in families
+        if (found := _chance(family, [c for c in claims if c.family == family])).tested
+    ]
 
 
 def _chance(family: str, claims: Sequence[Claim]) -> Chance:
@@ -110,9 +116,14 @@ def _chance(family: str, claims: Sequence[Claim]) -> Chance:
     keep = benjamini_hochberg([claim.p for claim in tested if claim.p is not None], RATE)
     holds = [(claim, kept) for claim, kept in zip(tested, keep, strict=True) if claim.verdict == HOLDS]
     lost = tuple(f"{claim.paper}: {claim.id}" for claim, kept in holds if not kept)
-    return Chance(family, len(tested), len(tested) * (1 - LEVEL) / 2, len(holds), len(holds) - len(lost), lost)
+    return Chance(
+        family, len(tested), len(tested) * (1 - LEVEL) / 2, len(holds), len(holds) - len(lost), lost
+    )
 
 
 def counts(claims: Sequence[Claim]) -> dict[str, int]:
     """Outcome -> scored claims."""
-    return {outcome: sum(c.verdict == outcome and c.scored for c in claims) for outcome in (HOLDS, SHORT, UNCLEAR, UNTESTED)}
+    return {
+        outcome: sum(c.verdict == outcome and c.scored for c in claims)
+        for outcome in (HOLDS, SHORT, UNCLEAR, UNTESTED)
+    }

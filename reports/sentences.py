@@ -1,4 +1,4 @@
-"""What a verdict says in words. A sentence is a list of parts, so that HTML, LaTeX and Markdown each escape it their way."""
+"""What a verdict says in words: lists of parts, so that HTML and LaTeX each escape them their way."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ Sentence = list[Part]
 MOST = 60
 #: How a sentence says that an arm has a cost.
 VERBS = {
-    "latency_s": "takes", "train_s": "takes", "energy_j": "uses", "flops": "needs", "train_flops": "needs", "tokens": "needs",
-    "tool_calls": "needs", "bytes_moved": "moves", "fit_cpu_s": "takes", "adapt_cpu_s": "takes", "price": "costs",
+    "latency_s": "takes", "train_s": "takes", "energy_j": "uses", "flops": "needs", "train_flops": "needs",
+    "tokens": "needs", "tool_calls": "needs", "bytes_moved": "moves", "fit_cpu_s": "takes", 
+    "adapt_cpu_s": "takes", "price": "costs",
 }  # fmt: skip
 GRADES = {
     "A": "the paper's own model and data",
@@ -36,8 +37,10 @@ def text(*parts: str) -> Sentence:
     return [("text", part) for part in parts]
 
 
-def claim_sentence(table: Table, card: Mapping[str, Any], claim: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Sentence:
-    """One sentence of a paper's page: what was seen, what was asked, what the paper saw, the verdict, how to repeat it."""
+def claim_sentence(
+    table: Table, card: Mapping[str, Any], claim: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> Sentence:
+    """One sentence of a paper's page: what was seen, what was asked, what the paper saw, the verdict."""
     verdict, grade = rows[0]["claim_verdict"], card["grade"]
     if verdict == UNTESTED:
         reasons = dict.fromkeys(why for row in rows if row["verdict"] == UNTESTED for why in [_why(row)])
@@ -46,8 +49,11 @@ def claim_sentence(table: Table, card: Mapping[str, Any], claim: Mapping[str, An
     for number, (check, row) in enumerate(zip(claim["checks"], rows, strict=True)):
         sentence += text("" if number == 0 else ", and ") + check_phrase(table, check, row)
     sentence += text(_reported(claim), ": ")
-    sentence += [("verdict", verdict), *text(f" here{_aside(verdict, rows)} (grade {grade}){_because(verdict, rows)}.")]
-    return sentence + text(" Repeat it: ") + [("code", command(card))] + text(".")
+    return [
+        *sentence,
+        ("verdict", verdict),
+        *text(f" here{_aside(verdict, rows)} (grade {grade}){_because(verdict, rows)}."),
+    ]
 
 
 def _opening(claim: Mapping[str, Any], grade: str) -> str:
@@ -65,7 +71,9 @@ def _why(row: Mapping[str, Any]) -> str:
     if not row.get("metric"):
         return reason
     spot = f" at {place(row['metric'])}" if place(row["metric"]) else ""
-    return f"{long_name(row['metric'])}{spot} of {row.get('of')}: {reason.partition(' is null: ')[2] or reason}"
+    return (
+        f"{long_name(row['metric'])}{spot} of {row.get('of')}: {reason.partition(' is null: ')[2] or reason}"
+    )
 
 
 def command(card: Mapping[str, Any]) -> str:
@@ -74,7 +82,9 @@ def command(card: Mapping[str, Any]) -> str:
 
 
 def _aside(verdict: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    return ", reversed" if verdict == SHORT and any(row.get("direction") == "reversed" for row in rows) else ""
+    return (
+        ", reversed" if verdict == SHORT and any(row.get("direction") == "reversed" for row in rows) else ""
+    )
 
 
 def _because(verdict: str, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -92,7 +102,7 @@ def _reported(claim: Mapping[str, Any]) -> str:
 
 
 def check_phrase(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> Sentence:
-    """`gradual(...) loses 1.6 points [1.0, 2.2] of accuracy against baseline (allowed: a loss of up to 0.5 points)`."""
+    """`gradual(...) loses 1.6 points [1.0, 2.2] of accuracy against baseline (allowed: ...)`."""
     known = table.metric(row["task"], row["metric"])
     say = words(row["scale"], row["metric"], None if check.get("effect") else known)
     of, other = ("code", row["of"]), ("code", row.get("other") or "")
@@ -107,7 +117,12 @@ def check_phrase(table: Table, check: Mapping[str, Any], row: Mapping[str, Any])
         size = say.size(row["effect"], row["low"], row["high"], line=row["threshold"])
         return [of, *text(_change(row, known, name, size)), other, *aside]
     if row["scale"] == "ratio":
-        return [of, *text(f" {VERBS.get(stem(row['metric']), 'has')} {size} the {_noun(row['metric'])} of "), other, *aside]
+        return [
+            of,
+            *text(f" {VERBS.get(stem(row['metric']), 'has')} {size} the {_noun(row['metric'])} of "),
+            other,
+            *aside,
+        ]
     return [of, *text(f" has {name} {size}"), *aside]
 
 
@@ -120,17 +135,25 @@ def _change(row: Mapping[str, Any], known: Mapping[str, Any] | None, name: str, 
 
 
 def _noun(metric: str) -> str:
-    return {"latency_s": "time", "energy_j": "energy", "train_s": "step time"}.get(stem(metric), long_name(metric))
+    return {"latency_s": "time", "energy_j": "energy", "train_s": "step time"}.get(
+        stem(metric), long_name(metric)
+    )
 
 
 def _where(table: Table, row: Mapping[str, Any]) -> list[str]:
     spot = place(row["metric"])
     told = table.scope["tasks"].get(row["task"], {}).get("workloads", {}).get(spot, "")
-    parts = [f"{spot}: {told}" if told else spot, row.get("note") or "", row["basis"] if row["basis"] == "modelled" else ""]
+    parts = [
+        f"{spot}: {told}" if told else spot,
+        row.get("note") or "",
+        row["basis"] if row["basis"] == "modelled" else "",
+    ]
     return [part for part in parts if part]
 
 
-def _asked(check: Mapping[str, Any], row: Mapping[str, Any], say: Words, known: Mapping[str, Any] | None) -> str:
+def _asked(
+    check: Mapping[str, Any], row: Mapping[str, Any], say: Words, known: Mapping[str, Any] | None
+) -> str:
     """The threshold in words; one of no effect was moved out by the band, and that is said."""
     if "within" in check:
         return f"asked: between {say.one(check['within'][0])} and {say.one(check['within'][1])}"
@@ -139,10 +162,18 @@ def _asked(check: Mapping[str, Any], row: Mapping[str, Any], say: Words, known: 
     moved = ", one band from no difference" if raw != line else ""
     if say.scale == "difference" and known and (line > 0) is not (known["better"] == "lower"):
         gain = "gain" if known["better"] == "higher" else "fall"
-        return f"asked: a {gain} of more than {say.one(abs(line))}{moved}" if above == (line > 0) else f"asked: below {say.one(line)}"
+        return (
+            f"asked: a {gain} of more than {say.one(abs(line))}{moved}"
+            if above == (line > 0)
+            else f"asked: below {say.one(line)}"
+        )
     if say.scale == "difference" and known and line:
         loss = "loss" if known["better"] == "higher" else "rise"
-        return f"allowed: a {loss} of up to {say.one(abs(line))}{moved}" if above == (line < 0) else f"asked: beyond {say.one(line)}"
+        return (
+            f"allowed: a {loss} of up to {say.one(abs(line))}{moved}"
+            if above == (line < 0)
+            else f"asked: beyond {say.one(line)}"
+        )
     return f"asked: {'above' if above else 'below'} {say.one(line)}{moved}"
 
 
@@ -164,16 +195,24 @@ def sign_phrase(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) 
         return ""
     word = replicate_word(table, check, row)
     if len(values) == 1 and row["low"] != row["high"]:
-        covers = ": the interval covers test items, not other seeds" if math.isfinite(row["high"]) and word == "seeds" else ""
+        covers = (
+            ": the interval covers test items, not other seeds"
+            if math.isfinite(row["high"]) and word == "seeds"
+            else ""
+        )
         return f"one {word[:-1]} only{covers}"
     if row["scale"] == "value":
         line = row["threshold"]
-        same, what = sum((value > line) == (row["effect"] > line) for value in values), "the same side of the threshold"
+        same, what = (
+            sum((value > line) == (row["effect"] > line) for value in values),
+            "the same side of the threshold",
+        )
     else:
         nothing = 0.0 if row["scale"] == "difference" else 1.0
         same, what = sum((value > nothing) == (row["effect"] > nothing) for value in values), "the same sign"
     if row["low"] == row["high"]:
-        return f"exact: the same number in {'all ' if len(values) > 1 else ''}{len(values)} {word if len(values) > 1 else word[:-1]}"
+        count = f"all {len(values)} {word}" if len(values) > 1 else f"one {word[:-1]}"
+        return f"exact: the same number in {count}"
     return f"{what} in {same} of {len(values)} {word}"
 
 
@@ -184,7 +223,20 @@ def robust_phrase(check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     raw = float(check["above"] if "above" in check else check["below"])
     if raw == row["threshold"]:
         return ""
-    return "half or twice the band: the same verdict" if row["robust"] else "half or twice the band would change the verdict"
+    return (
+        "half or twice the band: the same verdict"
+        if row["robust"]
+        else "half or twice the band would change the verdict"
+    )
+
+
+def settings_phrase(check: Mapping[str, Any]) -> str:
+    """How many settings were tried on each side, where a side is the best of several."""
+    sides = [check.get("of"), check.get("minus") or check.get("over")]
+    if not any(isinstance(side, Mapping) for side in sides):
+        return ""
+    counts = [len(side["best"]) if isinstance(side, Mapping) else 1 for side in sides if side]
+    return f"settings tried: {' against '.join(map(str, counts))}, chosen on validation data"
 
 
 def settle(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
@@ -194,7 +246,7 @@ def settle(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> st
     word, n, log = replicate_word(table, check, row), int(row["n"]), row["scale"] == "ratio"
     values = [math.log(v) if log else v for v in row["replicates"] if not log or v > 0]
     if len(values) < 2 or not math.isfinite(row["high"]):
-        return f"needs more {word}: {n} give no interval that says enough"
+        return f"needs more {word}: with {n} little can be said"
     f = math.log if log else float
     lines = check["within"] if "within" in check else [row["threshold"]]
     gap = min(abs(f(row["effect"]) - f(line)) for line in lines)
@@ -211,13 +263,17 @@ def settle(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> st
 
 def tally(claims: Sequence[Mapping[str, Any]]) -> str:
     """`17 claims: 9 hold here, 4 fall short here (1 reversed), 3 unclear, 1 not tested`."""
-    count = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in (HOLDS, SHORT, UNCLEAR, UNTESTED)}
+    count = {
+        verdict: sum(claim["verdict"] == verdict for claim in claims)
+        for verdict in (HOLDS, SHORT, UNCLEAR, UNTESTED)
+    }
     turned = sum(claim["verdict"] == SHORT and claim["reversed"] for claim in claims)
     note = f" ({turned} reversed)" if turned else ""
     hold, fall = count[HOLDS], count[SHORT]
     return (
         f"{len(claims)} claim{'s' * (len(claims) != 1)}: {hold} hold{'s' * (hold == 1)} here, "
-        f"{fall} fall{'s' * (fall == 1)} short here{note}, {count[UNCLEAR]} unclear, {count[UNTESTED]} not tested"
+        f"{fall} fall{'s' * (fall == 1)} short here{note}, "
+        f"{count[UNCLEAR]} unclear, {count[UNTESTED]} not tested"
     )
 
 

@@ -1,4 +1,4 @@
-"""Matplotlib's SVG made small and safe for a page: no style attributes (the page's policy forbids them), own ids, few digits."""
+"""Matplotlib's SVG made small and safe for a page: no style attributes, which its policy forbids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _DROP = (
 _STYLE = re.compile(r' style="([^"]*)"')
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _ID = re.compile(r'\bid="([^"]+)"')
-_GROUP = re.compile(r'<g id="(?:figure|axes|patch|line2d|text|xtick|ytick|matplotlib\.axis|PathCollection|LineCollection|FillBetweenPolyCollection|legend)_?\d*">')
+_GROUP = re.compile(
+    r'<g id="(?:figure|axes|patch|line2d|text|xtick|ytick|matplotlib\.axis|legend|[A-Za-z]+Collection)_?\d*">'
+)
 #: Font shorthands that matplotlib writes: `font: 7px 'DejaVu Sans'; text-anchor: middle`.
 _FONT = re.compile(r"^(?:(bold|\d{3}) )?([\d.]+)px (.+)$")
 
@@ -51,10 +53,14 @@ def inline(text: str, prefix: str) -> str:
     for name in set(_ID.findall(text)):
         used = f"#{name}" in text
         text = text.replace(f' id="{name}"', f' id="{prefix}-{name}"' if used else "")
-        text = text.replace(f'"#{name}"', f'"#{prefix}-{name}"').replace(f"url(#{name})", f"url(#{prefix}-{name})")
+        text = text.replace(f'"#{name}"', f'"#{prefix}-{name}"').replace(
+            f"url(#{name})", f"url(#{prefix}-{name})"
+        )
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = text.replace("<svg ", '<svg class="drawn" role="img" stroke-linejoin="round" stroke-linecap="butt" ', 1)
+    text = text.replace(
+        "<svg ", '<svg class="drawn" role="img" stroke-linejoin="round" stroke-linecap="butt" ', 1
+    )
     return re.sub(r">\s+<", "><", re.sub(r"\n\s*", " ", text)).strip()
 
 
@@ -68,7 +74,9 @@ def _attributes(style: str) -> str:
             continue
         font = _FONT.match(value) if name == "font" else None
         if font:
-            found += [f'font-size="{font.group(2)}"'] + ([f'font-weight="{font.group(1)}"'] if font.group(1) else [])
+            found += [f'font-size="{font.group(2)}"'] + (
+                [f'font-weight="{font.group(1)}"'] if font.group(1) else []
+            )
         elif name not in ("font-family", "font-style", "font-variant", "font-stretch", "transform-origin"):
             found.append(f'{name}="{value}"')
     return " " + " ".join(found) if found else ""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.measure.clocks import Sample
+from benchmarks.measure import protocol
+from benchmarks.measure.clocks import Sample, paired_ratio
 
 
 class Stop(BaseException):
@@ -123,3 +127,68 @@ class StepRunner:
             self._go.release()
             self._done.acquire()
         self._thread.join()
+
+
+@dataclass(frozen=True)
+class TrainingTime:
+    """How long a training lasts.
+
+    Attributes:
+        seconds: of all its steps.
+        step_s: phase -> seconds a step.
+        log_ratio: log(training / baseline's training).
+        step_log_ratio: log(mean step / baseline's mean step).
+        clock, flags: as in `Ratio`, of the phases together.
+    """
+
+    seconds: float
+    step_s: Mapping[str, float]
+    log_ratio: float
+    step_log_ratio: float
+    clock: str
+    flags: tuple[str, ...]
+
+
+def whole_training(
+    steps: Mapping[str, int], base_steps: Mapping[str, int], own: Sequence[Sample], base: Sequence[Sample]
+) -> TrainingTime | None:
+    """Steps of the log x seconds a step, phase by phase; None where a phase of either side was not timed.
+
+    Args:
+        steps, base_steps: phase -> steps of the whole training, of the cell and of the baseline.
+        own, base: samples of both; in one cycle the baseline is in one of its phases.
+    """
+    step_s, base_s = _typical(steps, own), _typical(base_steps, base)
+    if step_s is None or base_s is None:
+        return None
+    mean = sum(count * base_s[phase] for phase, count in base_steps.items()) / sum(base_steps.values())
+    total, flags, clock = 0.0, set(), "wall"
+    for phase, count in steps.items():
+        mine = [sample for sample in own if sample.phase == phase]
+        cycles = {sample.cycle for sample in mine}
+        # at other times the machine was another one
+        beside = [sample for sample in base if sample.cycle in cycles]
+        ratio = paired_ratio(mine, beside, min(protocol.CLEAN_SAMPLES, len(mine)))
+        total += count * math.exp(ratio.log) * (base_s[beside[0].phase] / mean if len(base_s) > 1 else 1.0)
+        flags |= {*ratio.flags}
+        clock = "cpu" if ratio.clock == "cpu" else clock
+    return TrainingTime(
+        seconds=sum(count * step_s[phase] for phase, count in steps.items()),
+        step_s=step_s,
+        log_ratio=math.log(total / sum(base_steps.values())),
+        step_log_ratio=math.log(total / sum(steps.values())),
+        clock=clock,
+        flags=tuple(sorted(flags)),
+    )
+
+
+def _typical(steps: Mapping[str, int], samples: Sequence[Sample]) -> dict[str, float] | None:
+    """Phase -> median seconds a step of its clean samples, else of all; None where a phase has none."""
+    found = {}
+    for phase in steps:
+        own = [sample for sample in samples if sample.phase == phase]
+        if not own:
+            return None
+        clean = [sample for sample in own if sample.clean]
+        found[phase] = statistics.median(sample.wall_s for sample in clean or own)
+    return found or None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import statistics
 import sys
 import time
@@ -24,7 +23,7 @@ from benchmarks.measure import protocol
 from benchmarks.measure.clocks import CallRunner, Ratio, Runner, Sample, Series, paired_ratio, take_turns
 from benchmarks.measure.machine import Watch, high_water_bytes
 from benchmarks.measure.rounds import visit_name
-from benchmarks.measure.training import StepRunner
+from benchmarks.measure.training import StepRunner, whole_training
 from benchmarks.records import SCHEMA, Store, read_json, unpack, write_json
 
 #: The workload that runs a method's own training loop.
@@ -139,10 +138,10 @@ class Round:
             return series
         waiting = [entry.runner.next_phase() for entry in entries]  # type: ignore[attr-defined]
         done = 0
-        while any(waiting[1:]):
+        while any(waiting):
             done += protocol.MAX_CYCLES
             going = [0, *[at for at in range(1, len(entries)) if waiting[at]]]
-            if not waiting[0]:  # the baseline has one phase and stands beside every phase of the others
+            if not waiting[0]:  # the baseline begins again and stands beside every phase of the others
                 entries[0].runner = self._training_entry(self.baseline).runner
             more = take_turns([entries[at].runner for at in going], self.rng)
             for at, extra in zip(going, more, strict=True):
@@ -152,7 +151,8 @@ class Round:
 
     def _form(self, entry: Entry, series: Series, base: Series, workload: str) -> dict[str, Any]:
         enough = min(protocol.CLEAN_SAMPLES, len(series.samples))
-        ratio = paired_ratio(series.samples, base.samples, enough)
+        cycles = {sample.cycle for sample in series.samples}
+        ratio = paired_ratio(series.samples, [one for one in base.samples if one.cycle in cycles], enough)
         clean = series.clean or series.samples
         found: dict[str, Any] = {
             "latency_s": statistics.median(sample.wall_s for sample in clean),
@@ -175,17 +175,20 @@ class Round:
         return found
 
     def _training(self, entry: Entry, series: Series, base: Series) -> dict[str, Any]:
-        """Seconds of the whole training: steps of the log x measured step time, phase by phase."""
+        """What the phases of a training say together; a step is then the mean one."""
         steps = self._steps(entry.cell)
-        base_steps = sum(self._steps(self.baseline).values())
-        seconds, ratio = 0.0, 0.0
-        for phase, count in steps.items():
-            own = [sample for sample in series.samples if sample.phase == phase]
-            if not own or not base_steps:
-                return {"train_s": None, "train_log_ratio": None}
-            seconds += count * statistics.median(sample.wall_s for sample in own)
-            ratio += count * math.exp(paired_ratio(own, base.samples, min(protocol.CLEAN_SAMPLES, len(own))).log)
-        return {"train_s": seconds, "train_log_ratio": math.log(ratio / base_steps) if ratio else None}
+        found = whole_training(steps, self._steps(self.baseline), series.samples, base.samples)
+        if found is None:
+            return {"train_s": None, "train_log_ratio": None}
+        return {
+            "latency_s": found.seconds / sum(steps.values()),
+            "log_ratio": found.step_log_ratio,
+            "clock": found.clock,
+            "flags": list(found.flags),
+            "train_s": found.seconds,
+            "train_log_ratio": found.log_ratio,
+            "step_s": dict(found.step_s),
+        }
 
     def _steps(self, cell: Mapping[str, Any]) -> dict[str, int]:
         training = read_json(self.store.artefact(cell["artefact"]) / "training.json") or {}

@@ -26,6 +26,7 @@ BATCH = 24
 POOL = 50  # batches that are sorted by length together
 MEMORY_SHARES = (("full", 0.60), ("masked", 0.28), ("none", 0.12))
 PAGE_SHARES = ((1, 0.50), (2, 0.35), (3, 0.15))
+PLANNED_DRILLS = 0.25  # share of the drills that are noted as under a plan
 DRILL_START, DRILL_END, DRILL_FALL = 0.70, 0.25, 0.60
 
 
@@ -53,7 +54,7 @@ def trace_example(rng: random.Random, task: w.Task, tools: w.Tools) -> Example:
 def drill_example(rng: random.Random, task: w.Task, tools: w.Tools) -> Example:
     """``S e O pages | relation value ...`` five times, ``miss`` (and another search) after a wrong page.
 
-    Half of the drills put a variable before each relation, as the notes of a plan do.
+    A quarter of the drills put a variable before each relation, as the notes of a plan do.
     """
     name, pages = rng.choice(list(task.pages)), _draw(rng, PAGE_SHARES)
     tokens: list[int] = []
@@ -69,7 +70,7 @@ def drill_example(rng: random.Random, task: w.Task, tools: w.Tools) -> Example:
         if any(title == name for title, _ in w.pages_in(seen)):
             break
         add([w.MISS], True)
-    planned = rng.random() < 0.5
+    planned = rng.random() < PLANNED_DRILLS
     for relation in rng.sample(w.RELATIONS, len(w.RELATIONS)):
         add([rng.choice(w.VARIABLES), relation] if planned else [relation], False)
         add([task.fact(name, relation)], True)

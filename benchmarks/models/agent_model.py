@@ -83,6 +83,12 @@ class Cache:
         self.values = [v[rows] for v in self.values]
         self.position, self.recent = self.position[rows], self.recent[rows]
 
+    def begin(self, tokens: Tensor) -> None:
+        """Note that every row has read `tokens` `[rows, length]`, from its first position on."""
+        self.reserve(tokens.shape[1])
+        self.position[:] = tokens.shape[1]
+        self.recent = F.pad(tokens, (2, 0), value=-1)[:, -2:].flip(1)
+
     def reserve(self, length: int) -> None:
         """Make room for `length` positions in every row."""
         missing = length - self.keys[0].shape[2]
@@ -137,17 +143,21 @@ class AgentModel(nn.Module):
         self.blocks = nn.ModuleList(Block(size) for _ in range(size.layers))
         self.norm = nn.LayerNorm(d)
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """Last hidden states `[rows, length, d]` of tokens `[rows, length]`, causal."""
+    def hidden(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+        """Last hidden states `[rows, length, d]` of tokens `[rows, length]`, causal; fills a `cache`."""
         e = self.embedding(tokens)
         before = F.pad(e, (0, 0, 2, 0))
         x = e + self.shift1(before[:, 1:-1]) + self.shift2(before[:, :-2])
-        cos, sin = rotation(
-            torch.arange(tokens.shape[1], device=tokens.device), self.size.width // self.size.heads
-        )
-        for block in self.blocks:
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        cos, sin = rotation(positions, self.size.width // self.size.heads)
+        if cache is not None:
+            cache.begin(tokens)
+        for layer, block in enumerate(self.blocks):
             q, k, v = block.heads_of(x)
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+            if cache is not None:
+                cache.keys[layer][:, :, : tokens.shape[1]] = k
+                cache.values[layer][:, :, : tokens.shape[1]] = v
             x = block.rest(x, F.scaled_dot_product_attention(q, k, v, is_causal=True))
         return self.norm(x)
 

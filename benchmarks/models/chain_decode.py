@@ -1,17 +1,38 @@
-"""Sampling answers from a decoder with its cache, many at once.
+"""Sampling many answers at once from a decoder with its cache.
 
-The decoder is any module with three functions: `new_cache(rows, room)`, `features(tokens [rows, t], cache)` which
-returns `[rows, t, width]` and fills the cache, and `head(features)`; the cache offers `keep(rows)`. All prompts of a
-call have one width (they are padded on the left), so every row stands at the same position.
+The decoder is any module with `new_cache()`, `prefill(tokens [rows, t], cache)` and `step(token [rows], cache)`,
+both of which give the logits of the next token, `[rows, vocabulary]`. All prompts of a call have one width (they are
+padded on the left), so every row stands at the same position.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from benchmarks.models.attention import Attention, KeyValueCache
+
+
+class RowCache(KeyValueCache):
+    """A cache from which finished rows can leave."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep the rows `[kept]` of the batch, in this order."""
+        if self._room is not None:
+            keys, values = self._room
+            self._room = keys[rows], values[rows]
+
+
+class AnsweringAttention(Attention):
+    """Attention whose cache lets rows leave; nothing else differs."""
+
+    def new_cache(self) -> RowCache:
+        """An empty cache for one run of `forward` calls."""
+        return RowCache()
 
 
 @dataclass(frozen=True)
@@ -20,19 +41,13 @@ class Answers:
 
     Attributes:
         tokens: `[rows, longest]`, `pad` after the end of each.
-        logp: Log-probability of each token under the model at temperature 1, 0 where padded, same shape.
-        length: Tokens of each answer, its end mark included, `[rows]`.
+        logp: log-probability of each token under the model at temperature 1, 0 where padded, same shape.
+        length: tokens of each answer, its end mark included, `[rows]`.
     """
 
     tokens: Tensor
     logp: Tensor
     length: Tensor
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def __getitem__(self, rows: Tensor) -> Answers:
-        return Answers(self.tokens[rows], self.logp[rows], self.length[rows])
 
 
 @torch.no_grad()
@@ -48,39 +63,49 @@ def answer(
     """Continue each of `prompts [rows, width]` until its `end` token or for `room` tokens.
 
     Args:
-        model: The decoder.
-        prompts: Token numbers; all of one width.
-        room: Most tokens of an answer.
-        end: Token after which an answer is over.
-        pad: Token that fills the rest of its row.
-        uniforms: Numbers in [0, 1), `[rows, room]`: token t of a row is the one in whose share of the
-            distribution its number falls. So a row's answer hangs on its own numbers and not on what else is in
-            the batch. Without them the likeliest token is taken.
-        temperature: Divides the logits before sampling.
+        model: the decoder.
+        prompts: token numbers, all of one width.
+        room: most tokens of an answer.
+        end: token after which an answer is over.
+        pad: token that fills the rest of its row.
+        uniforms: numbers in [0, 1), `[rows, room]`: token t of a row is the one in whose share of the distribution
+            its number falls, so a row's answer hangs on its own numbers and not on what else is in the batch.
+            Without them the likeliest token is taken.
+        temperature: divides the logits before sampling.
     """
-    count, width = prompts.shape
+    count = len(prompts)
     tokens = torch.full((count, room), pad, dtype=torch.long, device=prompts.device)
     logp = torch.zeros(count, room, device=prompts.device)
     rows = torch.arange(count, device=prompts.device)
-    cache = model.new_cache(count, width + room)
     running = torch.ones(count, dtype=torch.bool, device=prompts.device)
-    logits = model.head(model.features(prompts, cache)[:, -1])
+    cache = model.new_cache()
+    logits = model.prefill(prompts, cache)
     for t in range(room):
         chosen = pick(logits, None if uniforms is None else uniforms[rows, t], temperature)
         tokens[rows, t] = torch.where(running, chosen, pad)
-        logp[rows, t] = torch.where(running, logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0], 0.0)
+        said = logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0]
+        logp[rows, t] = torch.where(running, said, 0.0).to(logp.dtype)
         running = running & (chosen != end)
         left = int(running.sum())
         if left == 0 or t + 1 == room:
             break
-        if left < 0.85 * len(rows):  # finished rows leave in lots: each leaving copies the cache
-            rows, chosen = rows[running], chosen[running]
-            cache.keep(running.nonzero()[:, 0])
-            running = running[running]
-        logits = model.head(model.features(chosen[:, None], cache)[:, -1])
+        # finished rows leave in lots: each leaving copies the cache
+        if left < 0.85 * len(rows) and _leave(cache, running.nonzero()[:, 0]):
+            rows, chosen, running = rows[running], chosen[running], running[running]
+        logits = model.step(chosen, cache)
     length = (tokens != pad).sum(1)
-    longest = int(length.max())
+    longest = max(1, int(length.max()))
     return Answers(tokens[:, :longest], logp[:, :longest], length)
+
+
+def _leave(cache: Any, rows: Tensor) -> bool:
+    """Let all rows but `rows` leave the cache; False where a layer's cache cannot do that."""
+    layers = getattr(cache, "layers", [None])
+    if not all(hasattr(layer, "keep") for layer in layers):
+        return False
+    for layer in layers:
+        layer.keep(rows)
+    return True
 
 
 def pick(logits: Tensor, uniform: Tensor | None, temperature: float = 1.0) -> Tensor:
@@ -93,13 +118,12 @@ def pick(logits: Tensor, uniform: Tensor | None, temperature: float = 1.0) -> Te
 
 
 def uniforms(rows: int, room: int, *key: int) -> Tensor:
-    """Numbers for `answer`, `[rows, room]`; row i is the same whatever `rows` is, as long as the key is."""
-    return torch.from_numpy(np.stack([np.random.default_rng([*key, row]).random(room, np.float32)
-                                      for row in range(rows)]))
+    """Numbers for `answer`, `[rows, room]`; row i is the same for every `rows` above i."""
+    drawn = [np.random.default_rng([*key, row]).random(room, np.float32) for row in range(rows)]
+    return torch.from_numpy(np.stack(drawn))
 
 
 def answer_logp(model: nn.Module, prompts: Tensor, answers: Tensor) -> Tensor:
     """Log-probability of each token of given answers, `[rows, t]`, in one pass and with gradients."""
-    both = torch.cat((prompts, answers), 1)
-    features = model.features(both[:, :-1])[:, prompts.shape[1] - 1 :]
-    return model.head(features).log_softmax(-1).gather(-1, answers[..., None])[..., 0]
+    logits = model(torch.cat((prompts, answers[:, :-1]), 1))[:, prompts.shape[1] - 1 :]
+    return logits.log_softmax(-1).gather(-1, answers[..., None])[..., 0]

@@ -34,13 +34,18 @@ class Layer(nn.Module):
         return {}
 
     def stored_bytes(self) -> int:
-        """Bytes of the packed tensors."""
+        """Bytes of the packed tensors, each in its cheapest form: the codes of a pruned layer are sparse."""
         tensors = [*self.parameters(recurse=False), *self.buffers(recurse=False)]
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return sum(dense_bytes(tensor.detach()) for tensor in tensors)
 
     def stored_params(self) -> int:
         """How many weights the layer stands for (a packed tensor may hold several in one byte)."""
         return sum(parameter.numel() for parameter in self.parameters(recurse=False))
+
+    def nonzero(self) -> int:
+        """How many of those weights are not zero; biases count, as in plain layers."""
+        zeros = sum(int((weight == 0).sum()) for weight in self.parameters(recurse=False) if weight.ndim > 1)
+        return self.stored_params() - zeros
 
 
 def sparse_forms(linear: nn.Linear) -> dict[str, nn.Module]:
@@ -80,9 +85,11 @@ def dense_bytes(tensor: Tensor) -> int:
     Zhu and Gupta, 2017, section 4). A CSR file is larger than the mask below a density of 1/33.
     """
     dense = tensor.numel() * tensor.element_size()
+    if tensor.ndim < 2:  # biases and scales are stored as they are: one that starts at zero is no pruning
+        return dense
     nonzero = int((tensor != 0).sum())
     mask = (tensor.numel() + 7) // 8 + nonzero * tensor.element_size()
-    indices = nonzero * (tensor.element_size() + 2) + 4 * (tensor.shape[0] + 1) if tensor.ndim else dense
+    indices = nonzero * (tensor.element_size() + 2) + 4 * (tensor.shape[0] + 1)
     return min(dense, mask, indices)
 
 

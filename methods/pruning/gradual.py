@@ -24,7 +24,7 @@ class GradualPruning(Method):
     end: float = knob(0.7, low=0.0, high=1.0, help="share of training after which the mask stays")
     every: int = knob(20, low=1, help="training steps between two mask updates")
 
-    cpu_factor = 1.25
+    cpu_factor = 1.35
 
     def fit(self, model, run):
         masks, done = Masks(model, score=magnitude, scope="layer"), False

@@ -20,6 +20,8 @@ class MagnitudePruning(Method):
     scope: str = knob("layer", choices=("layer", "global"), help="the lowest of each layer, or of all layers")
     finetune: float = knob(0.0, low=0.0, high=1.0, help="share of the budget that is trained after pruning")
 
+    cpu_factor = 0.6
+
     def adapt(self, model, run):
         masks = Masks(model, score=magnitude, scope=self.scope)
         masks.set_sparsity(self.sparsity)

@@ -21,6 +21,8 @@ class Int8Dynamic(Method):
         accumulates in int32, so both agree to rounding of the last bit.
     """
 
+    cpu_factor = 0.05
+
     def adapt(self, model, run):
         for path, module in list(model.named_modules()):
             if type(module) is nn.Linear:
@@ -60,6 +62,9 @@ class Int8Linear(Layer):
 
     def stored_params(self) -> int:
         return self.weight_q.numel() + (0 if self.bias is None else self.bias.numel())
+
+    def nonzero(self) -> int:
+        return self.stored_params() - int((self.weight_q == 0).sum())
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""

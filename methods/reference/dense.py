@@ -18,6 +18,8 @@ class Dense(Method):
     like: str = cell("baseline", help="the cell whose cost is matched")
     match: str = knob("params", choices=("params", "bytes", "macs"), help="the cost that is made equal")
 
+    cpu_factor = 0.4
+
     def build(self, run):
         wanted = run.cost(run.load(self.like), self.match)
         run.log.note(matched=self.match, wanted=wanted)

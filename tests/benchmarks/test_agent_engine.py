@@ -135,8 +135,13 @@ def test_limits_can_be_derived(engine: Engine, config: AgentConfig, limit: int) 
     for a, b in zip(whole, cut, strict=True):
         derived = a.limited(limit)
         assert (derived.status, derived.answer, derived.success) == (b.status, b.answer, b.success)
-        assert derived.cost == b.cost and derived.ladder == b.ladder and bool(derived.verdict) == bool(b.verdict)
-    assert any(a.status == "answered" and b.status == "limit" for a, b in zip(whole, cut, strict=True)) or limit == 6
+        assert (
+            derived.cost == b.cost and derived.ladder == b.ladder and bool(derived.verdict) == bool(b.verdict)
+        )
+    assert (
+        any(a.status == "answered" and b.status == "limit" for a, b in zip(whole, cut, strict=True))
+        or limit == 6
+    )
 
 
 def test_seeds_move_tools_and_words(engine: Engine) -> None:
@@ -173,7 +178,9 @@ def test_checker_stops_tries(engine: Engine) -> None:
 
 def made(task: int, attempt: int, answer: int | None, logprob: float, verdict: bool | None = None) -> Attempt:
     cost = Cost(1, 10, 5, 20, 1000)
-    return Attempt(task, attempt, "answered", answer, answer == 9, verdict, cost, [cost], logprob, logprob, [])
+    return Attempt(
+        task, attempt, "answered", answer, answer == 9, verdict, cost, [cost], logprob, logprob, []
+    )
 
 
 def test_resolve() -> None:

@@ -60,6 +60,19 @@ def test_steps_equal_the_forward_pass(size: str) -> None:
     assert torch.allclose(last[0], whole[0, -1], atol=1e-10)
 
 
+@pytest.mark.parametrize("length", [1, 2, 9, 80])
+def test_a_prefilled_cache_goes_on_like_a_stepped_one(length: int) -> None:
+    model = random_model()
+    tokens = torch.randint(0, 985, (2, length + 3))
+    cache = double_cache(model, 2)
+    with torch.no_grad():
+        first = model.hidden(tokens[:, :length], cache)
+        rest = [model.step(tokens[:, at], cache) for at in range(length, length + 3)]
+        want = model.hidden(tokens)
+    assert torch.allclose(torch.cat((first, torch.stack(rest, 1)), 1), want, atol=1e-10)
+    assert cache.position.tolist() == [length + 3] * 2
+
+
 def test_forward_is_causal_and_sees_order() -> None:
     model = random_model()
     tokens = torch.randint(0, 985, (1, 12))
@@ -116,6 +129,10 @@ def test_files(tmp_path: Path) -> None:
     save(model, tmp_path / "half.safetensors", {"seed": "3"})
     whole, half = load(tmp_path / "whole.safetensors"), load(tmp_path / "half.safetensors")
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), whole.parameters(), strict=True))
-    assert all(torch.equal(a.half().float(), b) for a, b in zip(model.parameters(), half.parameters(), strict=True))
+    assert all(
+        torch.equal(a.half().float(), b) for a, b in zip(model.parameters(), half.parameters(), strict=True)
+    )
     assert half.size == SIZES["xxs"] and not half.training
-    assert (tmp_path / "half.safetensors").stat().st_size < 0.55 * (tmp_path / "whole.safetensors").stat().st_size
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.55 * (
+        tmp_path / "whole.safetensors"
+    ).stat().st_size

@@ -16,7 +16,15 @@ from benchmarks.models import agent_world as w
 from benchmarks.models.agent_data import batches, drill_example, drill_share, trace_example
 from benchmarks.models.agent_engine import AgentConfig, Engine
 from benchmarks.models.agent_model import AgentModel, load, size_of
-from benchmarks.models.agent_training import Muon, main, optimisers, orthogonalise, own_loss, rate_factor, train
+from benchmarks.models.agent_training import (
+    Muon,
+    main,
+    optimisers,
+    orthogonalise,
+    own_loss,
+    rate_factor,
+    train,
+)
 
 DATA = Path(__file__).resolve().parents[2] / "benchmarks" / "data" / "tool_agents"
 MANIFEST = yaml.safe_load((DATA / "manifest.yaml").read_text())
@@ -99,7 +107,9 @@ def test_muon_against_one_matrix_at_a_time() -> None:
 
 def test_optimisers_share_the_parameters_out() -> None:
     model = AgentModel(size_of("xs"))
-    muon, adamw = ([id(p) for g in part.param_groups for p in g["params"]] for part in optimisers(model, 1e-3))
+    muon, adamw = (
+        [id(p) for g in part.param_groups for p in g["params"]] for part in optimisers(model, 1e-3)
+    )
     assert len(muon) == 2 * 6 and id(model.embedding.weight) in adamw and id(model.shift1.weight) in adamw
     assert sorted(muon + adamw) == sorted(id(p) for p in model.parameters())
 
@@ -115,7 +125,9 @@ def test_loss_counts_only_its_own_words() -> None:
     inputs, targets, own = (torch.from_numpy(part) for part in next(batches(1, 1, n_tasks=20)))
     logits = model(inputs).double()
     slow = [-logits[i, j].log_softmax(-1)[targets[i, j]] for i, j in own.nonzero().tolist()]
-    assert own_loss(model, inputs, targets, own).item() == pytest.approx(torch.stack(slow).mean().item(), abs=1e-5)
+    assert own_loss(model, inputs, targets, own).item() == pytest.approx(
+        torch.stack(slow).mean().item(), abs=1e-5
+    )
 
 
 def test_training_learns_and_repeats() -> None:
@@ -146,7 +158,9 @@ def test_manifest_names_what_is_there() -> None:
 def success(size: str, seed: int, reasoning: str) -> tuple[float, float, float]:
     """Share of right answers by level, 60 questions each, at the baseline's other settings."""
     tasks = w.make_tasks(180, 77)
-    attempts = Engine(load(DATA / f"{size}-{seed}.safetensors")).run(tasks, AgentConfig(reasoning=reasoning), seed)
+    attempts = Engine(load(DATA / f"{size}-{seed}.safetensors")).run(
+        tasks, AgentConfig(reasoning=reasoning), seed
+    )
     one, two, three = (np.mean([a.success for a in attempts if tasks[a.task].level == n]) for n in (1, 2, 3))
     return float(one), float(two), float(three)
 
@@ -161,7 +175,9 @@ def test_the_world_keeps_its_order(seed: int) -> None:
             levels = success(size, seed, reasoning)
             means[size, reasoning] = np.mean(levels)
             if means[size, reasoning] > 0.25:  # below it all levels are at the floor of lucky guesses
-                assert levels[0] > levels[2] and levels[0] >= levels[1] - 0.05 and levels[1] >= levels[2] - 0.05
+                assert (
+                    levels[0] > levels[2] and levels[0] >= levels[1] - 0.05 and levels[1] >= levels[2] - 0.05
+                )
         assert means[size, "none"] < means[size, "notes"] < means[size, "plan"]
     assert all(means["xxs", r] < means["xs", r] for r in w.REASONING)
     assert means["xs", "plan"] < 0.99

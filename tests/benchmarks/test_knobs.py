@@ -88,8 +88,8 @@ def test_a_value_is_in_bounds_or_refused(value: Any) -> None:
 
 def test_schema_says_all_that_the_planner_needs() -> None:
     assert KNOBS["width"] == {
-        "name": "width", "optional": True, "default": None, "low": 1, "high": None, "choices": None, "help": "",
-        "serve": False, "kind": "int",
+        "name": "width", "optional": True, "default": None, "low": 1, "high": None, "choices": None,
+        "help": "", "serve": False, "kind": "int",
     }  # fmt: skip
     assert KNOBS["start"]["kind"] == "cell" and KNOBS["start"]["default"] == "baseline"
     assert KNOBS["mode"]["choices"] == ["a", "b"]
@@ -105,6 +105,16 @@ def test_a_knob_of_another_type_is_its_authors_mistake() -> None:
         TypeError, match=r"Odd.sizes: a knob is int, float, bool, str or a cell, not list\[int\]"
     ):
         schema(Odd)
+
+
+def test_types_may_stand_as_types() -> None:
+    """A file without `from __future__ import annotations` has types where others have their names."""
+    types = {"count": int, "width": int | None}
+    plain = type("Plain", (), {"__annotations__": types, "count": knob(3), "width": knob(None)})
+    kinds = {
+        entry["name"]: (entry["kind"], entry["optional"]) for entry in schema(dataclass(frozen=True)(plain))
+    }
+    assert kinds == {"count": ("int", False), "width": ("int", True)}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +133,7 @@ def test_snake(name: str, expected: str) -> None:
 def test_did_you_mean() -> None:
     assert did_you_mean("sparsty", ["sparsity", "width"]) == "did you mean 'sparsity'?"
     assert did_you_mean("xyz", ["b", "a"]) == "allowed: a, b"
+    assert did_you_mean("one", []) == "there is none here"
     assert did_you_mean("xyz", [f"n{i:02}" for i in range(99)]).endswith("n29, ...")
 
 

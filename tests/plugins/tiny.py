@@ -232,8 +232,9 @@ class TinyHalf(Method):
     """Puts a layer of its own in place of torch's."""
 
     def adapt(self, model, run):
-        layer = Halved(6, model.body[0].out_features)
-        layer.weight.copy_(model.body[0].weight.detach())
+        weight = model.body[0].weight.detach()
+        layer = Halved(6, len(weight))
+        layer.weight.copy_(weight)
         set_module(model, "body.0", layer)
         return model
 

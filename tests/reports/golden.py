@@ -20,10 +20,26 @@ from benchmarks.collect import as_table
 from benchmarks.records import dump, pack
 
 SEEDS, ROUNDS, ITEMS, DRAWS = 5, 8, 2000, 400
-BASE = {"nonzero": 266610.0, "params": 266610.0, "stored_bytes": 1066440.0, "flops": 34073600.0, "train_flops": 8.1e10}
+BASE = {
+    "nonzero": 266610.0,
+    "params": 266610.0,
+    "stored_bytes": 1066440.0,
+    "flops": 34073600.0,
+    "train_flops": 8.1e10,
+}
 LATENCY = {"batch1": 39e-6, "batch64": 392e-6}
-ENV = {"cores": 2, "cpu": "Golden CPU", "machine": "x86_64", "python": "3.11.7", "system": "Linux", "torch": "2.13.0"}
-NASTY = "<script>alert('x')</script> & \"quotes\" 100 % #1 $x_1^2$ \\input{/etc/passwd} {~} | `code` é 中 " + "long " * 30
+ENV = {
+    "cores": 2,
+    "cpu": "Golden CPU",
+    "machine": "x86_64",
+    "python": "3.11.7",
+    "system": "Linux",
+    "torch": "2.13.0",
+}
+NASTY = (
+    "<script>alert('x')</script> & \"quotes\" 100 % #1 $x_1^2$ \\input{/etc/passwd} {~} | `code` é 中 "
+    + "long " * 30
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,13 @@ def sparse(method: str, sparsity: float, accuracy: float, csr: float, **knobs: A
         "batch1": {"dense": 1.0, "csr": 2.5 * csr + 0.9},
         "batch64": {"dense": 1.0, "csr": csr},
     }
-    return Truth(method, {"sparsity": sparsity, **knobs}, accuracy, {"nonzero": kept, "stored_bytes": min(1.0, kept * 1.3)}, times)
+    return Truth(
+        method,
+        {"sparsity": sparsity, **knobs},
+        accuracy,
+        {"nonzero": kept, "stored_bytes": min(1.0, kept * 1.3)},
+        times,
+    )
 
 
 def small(method: str, share: float, accuracy: float, **knobs: Any) -> Truth:
@@ -142,7 +164,14 @@ def _image_rows(rng: np.random.Generator, nasty: bool) -> Iterator[dict[str, Any
 
 
 def _status(status: str, reason: str) -> dict[str, Any]:
-    return {"kind": "cell", "metric": "status", "basis": "counted", "status": status, "reason": reason, "cpu_s": 3.0}
+    return {
+        "kind": "cell",
+        "metric": "status",
+        "basis": "counted",
+        "status": status,
+        "reason": reason,
+        "cpu_s": 3.0,
+    }
 
 
 def _quality(metric: str, scores: np.ndarray, basis: str) -> dict[str, Any]:
@@ -156,9 +185,20 @@ def _quality(metric: str, scores: np.ndarray, basis: str) -> dict[str, Any]:
 def _costs(common: dict[str, Any], truth: Truth, base: dict[str, float]) -> Iterator[dict[str, Any]]:
     for name, value in base.items():
         metric = f"{name}@batch64" if name == "flops" else name
-        exact = {"kind": "cell", "status": "ok", "reason": "", "metric": metric, "basis": "counted", "cpu_s": 3.0}
+        exact = {
+            "kind": "cell",
+            "status": "ok",
+            "reason": "",
+            "metric": metric,
+            "basis": "counted",
+            "cpu_s": 3.0,
+        }
         if truth.method == "ternary" and name == "flops":
-            yield common | exact | {"value": None, "reason": "no formula for aten::ternary_mm", "workload": "batch64"}
+            yield (
+                common
+                | exact
+                | {"value": None, "reason": "no formula for aten::ternary_mm", "workload": "batch64"}
+            )
             continue
         value = float(round(value * truth.costs.get(name, 1.0)))
         yield common | exact | {"value": value, "workload": "batch64" if name == "flops" else ""}
@@ -167,10 +207,20 @@ def _costs(common: dict[str, Any], truth: Truth, base: dict[str, float]) -> Iter
 def _visits(rng: np.random.Generator, truth: Truth) -> Iterator[dict[str, Any]]:
     """Eight rounds: log ratios with a spread of 1 %, as processes have; one flagged; A/A beside the baseline."""
     base = _common("toy_images", IMAGES["baseline"], 0)["system"]
-    common = _common("toy_images", truth, 0) | {"kind": "visit", "status": "ok", "baseline": base, "protocol": 1}
+    common = _common("toy_images", truth, 0) | {
+        "kind": "visit",
+        "status": "ok",
+        "baseline": base,
+        "protocol": 1,
+    }
     for workload, second in LATENCY.items():
         if truth.emulated:
-            null = {"metric": f"latency_s@{workload}", "workload": workload, "reason": "emulated", "basis": "measured"}
+            null = {
+                "metric": f"latency_s@{workload}",
+                "workload": workload,
+                "reason": "emulated",
+                "basis": "measured",
+            }
             yield common | null | {"flags": "", "round": 0, "device": "cpu"}
         for form, ratio in truth.times.get(workload, {}).items():
             for number in range(ROUNDS):
@@ -180,7 +230,9 @@ def _visits(rng: np.random.Generator, truth: Truth) -> Iterator[dict[str, Any]]:
                 yield common | _visit(workload, form, number, second * float(np.exp(log)), log, flags)
                 if is_base:
                     twin = 0.008 * rng.normal()
-                    yield common | _visit(workload, "aa", number, second * float(np.exp(twin)), float(twin), "")
+                    yield common | _visit(
+                        workload, "aa", number, second * float(np.exp(twin)), float(twin), ""
+                    )
 
 
 def _visit(workload: str, form: str, number: int, value: float, log: float, flags: str) -> dict[str, Any]:
@@ -322,13 +374,30 @@ def _methods() -> dict[str, Any]:
                 "peer_quant": "quantization", "lowrank": "factorization", "distilled": "distillation",
                 "colocated": "serving", "disaggregated": "serving"}  # fmt: skip
     names = {truth.method for truth in (*IMAGES.values(), *SERVING.values())}
-    return {name: {"family": families.get(name, "pruning"), "doc": f"The golden {name}.", "knobs": base} for name in names}
+    return {
+        name: {"family": families.get(name, "pruning"), "doc": f"The golden {name}.", "knobs": base}
+        for name in names
+    }
 
 
 def _tasks() -> dict[str, Any]:
-    accuracy = {"name": "accuracy", "unit": "share", "better": "higher", "chance": 0.1, "band": 0.005, "relative": False}
+    accuracy = {
+        "name": "accuracy",
+        "unit": "share",
+        "better": "higher",
+        "chance": 0.1,
+        "band": 0.005,
+        "relative": False,
+    }
     nll = {"name": "nll", "unit": "nats", "better": "lower", "chance": 2.3, "band": 0.01, "relative": False}
-    goodput = {"name": "goodput", "unit": "requests/s", "better": "higher", "chance": 0.0, "band": 0.02, "relative": True}
+    goodput = {
+        "name": "goodput",
+        "unit": "requests/s",
+        "better": "higher",
+        "chance": 0.0,
+        "band": 0.02,
+        "relative": True,
+    }
     return {
         "toy_images": {
             "basis": "counted", "doc": "Ten golden classes of golden images.", "knobs": [_knob("width", 300)],
@@ -356,5 +425,12 @@ def scope(nasty: bool = False, name: str = "all") -> dict[str, Any]:
         tasks["toy_images"]["doc"] = methods["gradual"]["doc"] = NASTY
         tasks["toy_cluster"]["metrics"][0]["unit"] = "<b>&\"'$%"
     settings = {"seeds": SEEDS, "rounds": ROUNDS, "carbon": {"country": "FRA"}, "tour": []}
-    found = {"plan": "golden", "scope": name, "settings": settings, "cards": cards, "tasks": tasks, "methods": methods}
+    found = {
+        "plan": "golden",
+        "scope": name,
+        "settings": settings,
+        "cards": cards,
+        "tasks": tasks,
+        "methods": methods,
+    }
     return json.loads(json.dumps(found))

@@ -142,7 +142,7 @@ class Project:
 
 def build(root: Path) -> Project:
     """The project's own files, with one tiny task, family, card and plan in place of the shipped ones."""
-    ignore = shutil.ignore_patterns("__pycache__", "*.xz", "*.safetensors", "papers", "data", "reference")
+    ignore = shutil.ignore_patterns("__pycache__", "*.xz", "*.safetensors", "papers", "data")
     for name in ("benchmarks", "methods", "reports", "joulemark", "workflow", "profiles", "config"):
         shutil.copytree(ROOT / name, root / name, ignore=ignore)
     for name in ("Snakefile", "environment.yml"):

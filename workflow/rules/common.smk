@@ -7,7 +7,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.host import claim, use_this_python
 from benchmarks.plan import load_plan
-from joulemark.progress import Progress, closing, wanted_scope
+from joulemark.progress import Progress, closing, hush, wanted_scope
 
 use_this_python(ROOT)
 PLAN = load_plan(

@@ -18,7 +18,7 @@ rule report:
         code=PLAN.report_code,
         table=get_table,
     shell:
-        "printf %s {params.scope:q} | python -m reports page --table {input:q} --out {output:q} > {log:q} 2>&1"
+        "printf %s {params.scope:q} | python -m reports page --scope-json-on-stdin --table {input:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule so_far:

@@ -1,0 +1,105 @@
+"""What a page shows of a claim, a card and a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reports.arms import Section
+from reports.forest import Forest
+from reports.fronts import Front
+from reports.grids import Grid
+from reports.notation import slug
+from reports.sentences import Sentence
+
+HOW_TO_READ = (
+    "Each claim of a paper became an effect and a threshold before anything was run; a verdict is computed "
+    "from records, never typed.",
+    "The 95 % interval decides: wholly beyond the threshold the claim holds, wholly short of it the claim "
+    "falls short, across it the claim is unclear; what this machine cannot try is not tested.",
+    "Intervals cover seeds and test items for quality, fresh processes for time; counted numbers are exact, "
+    "modelled ones say so, and an effect inside the metric's indifference band counts as no difference.",
+    "The direction is told apart (as claimed, none, reversed), and the grade says how close this is to the "
+    "paper: A its own model and data, B the same mechanism, smaller, C a stand-in, counted or modelled.",
+    "A claim that falls short here does so at this scale and on this machine; whether it stands in the "
+    "paper's own setting is not said.",
+)
+
+
+@dataclass(frozen=True)
+class ClaimView:
+    """A claim on its paper's page.
+
+    Attributes:
+        facts: short remarks: the paper's number, sign over seeds, band, what would settle it.
+    """
+
+    id: str
+    anchor: str
+    says: str
+    verdict: str
+    own: bool
+    sentence: Sentence
+    facts: tuple[str, ...]
+
+
+@dataclass
+class PaperView:
+    """A card with its forest and sentences."""
+
+    card: Mapping[str, Any]
+    forest: Forest
+    claims: list[ClaimView]
+    grid: Grid
+    command: str
+    faithful: list[str]
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Title and year of the paper, or title of the study."""
+        return dict(self.card.get("paper") or self.card.get("study") or {})
+
+    @property
+    def key(self) -> str:
+        """The card's key."""
+        return str(self.card["key"])
+
+    @property
+    def meta(self) -> list[tuple[str, str]]:
+        """What else the card says: (word, text)."""
+        card, about = self.card, self.about
+        told = [("authors", about.get("authors")), ("paper", about.get("url")), ("code", about.get("code"))]
+        told += [("smaller here", card.get("smaller")), ("held against", "; ".join(self.faithful))]
+        changes = [
+            ", ".join(f"{key}: {value}" for key, value in change.items())
+            for change in card.get("changes") or ()
+        ]
+        told.append(("thresholds changed", "; ".join(changes)))
+        told.append(("notes", card.get("notes")))
+        return [(word, str(text)) for word, text in told if text]
+
+    @property
+    def figure(self) -> str:
+        """The name of its forest plot."""
+        return slug(f"forest-{self.key}")
+
+
+@dataclass
+class TaskView:
+    """A task with its table and fronts."""
+
+    section: Section
+    fronts: list[Front]
+    arms: Grid
+    costs: Grid
+
+    @property
+    def drawn(self) -> list[str]:
+        """Names of the figures of its fronts."""
+        return [slug(f"front-{self.name}-{front.metric}") for front in self.fronts]
+
+    @property
+    def name(self) -> str:
+        """A short name for files: the task, and its id where knobs make several of it."""
+        return f"{self.section.task}-{self.section.task_id[:6]}-{self.section.baseline[:4]}"
