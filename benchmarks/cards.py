@@ -302,6 +302,13 @@ def _with(more: Mapping[str, Any], knobs: Any) -> Any:
     return {**more, **(knobs or {})} if knobs is None or isinstance(knobs, Mapping) else knobs
 
 
+def _tuned(task: str, method: str, knobs: dict[str, Any], where: str) -> dict[str, Any]:
+    """Knobs that say `tuned` get the value of the committed study."""
+    from benchmarks.studies import tuned
+
+    return {k: tuned(task, method, k, f"{where}.{method}.{k}") if v == "tuned" else v for k, v in knobs.items()}
+
+
 def _check_pairing(task: str, methods: list[dict[str, Any]], index: Mapping[str, Any], where: str) -> None:
     offers = index["tasks"].get(task, {}).get("offers", [])
     for setting in methods:

@@ -73,7 +73,8 @@ def _cell_rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         name, _, workload = metric.partition("@")
         reason = record["cost_reasons"].get(metric, "")
         yield common | {"metric": metric, "basis": basis, "value": value, "workload": workload, "reason": reason}
-    for name, seconds in training.get("stage_cpu_s", {}).items():
+    stages = training.get("stage_cpu_s", {})
+    for name, seconds in {**stages, "stages": sum(stages.values())}.items() if stages else ():
         yield common | {"metric": f"{name}_cpu_s", "basis": "measured", "value": seconds}
     for name, value in record["probes"].items():
         yield common | {"metric": f"probe_{name}", "basis": "counted", "value": value}

@@ -20,7 +20,7 @@ from benchmarks import artefacts
 from benchmarks.cards import stands_on_start
 from benchmarks.costs import size_costs, workload_costs
 from benchmarks.index import load_module
-from benchmarks.plan import ref_key
+from benchmarks.cells import ref_key
 from benchmarks.records import SCHEMA, Store, pack
 from benchmarks.run import Diverged, Log, MethodError, Run, cpu_clock
 from benchmarks.tasks.base import Scores, Split

@@ -46,7 +46,7 @@ def cell(default: Any = None, *, help: str = "") -> Any:
 
 
 def snake(name: str) -> str:
-    """The name by which cards know a class: GradualPruning -> gradual_pruning."""
+    """The name by which cards know a class: GoodName -> good_name."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 

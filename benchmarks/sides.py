@@ -42,6 +42,8 @@ def _check(check: Mapping[str, Any], card: Card, resolver: Resolver, where: str)
     resolved = {**check, "task": runs[0].task, "task_id": runs[0].arms[0].task_id, "baseline": runs[0].baseline.id}
     resolved["quality"] = bool(task) and metric in {entry["name"] for entry in task["metrics"]}
     for key in SIDES:
+        if isinstance(check.get(key), list) and "effect" not in check:
+            raise InputError(f"{where}.{key}: a list of cells is for an `effect`; without one a side is one cell")
         if key in check:
             resolved[key] = _side(check[key], runs, resolver, f"{where}.{key}")
     return resolved

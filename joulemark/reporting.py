@@ -17,6 +17,8 @@ from joulemark.plans import load, plan_argument
 def arguments(command: str, sub: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     plan_argument(sub)
+    if command == "tune":
+        sub.add_argument("key", help="the card; snakemake tune_<card> runs the trials first")
     if command == "report":
         sub.add_argument("--so-far", action="store_true", help="the page `so_far` of what exists now")
         sub.add_argument("--scope", default="all")
@@ -30,6 +32,14 @@ def run(command: str, args: argparse.Namespace) -> int:
 
         return reference_site(Path(args.results))
     plan = load(args)
+    if command == "tune":
+        from benchmarks.studies import conclude
+
+        plan.tuning(args.key)
+        card = next(card for card in plan.cards if card.key == args.key)
+        for path in conclude(card, plan.resolver, plan.cell, Store(plan.results)):
+            print(f"{path} written")
+        return 0
     if command == "report":
         page = so_far(plan, args.scope)
         print(f"report of what exists: {page}")

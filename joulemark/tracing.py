@@ -9,7 +9,8 @@ from typing import Any
 from benchmarks.cards import read_yaml
 from benchmarks.digests import HARNESS_VERSION, ROOT
 from benchmarks.knobs import InputError, did_you_mean
-from benchmarks.plan import Cell, Plan
+from benchmarks.cells import Cell
+from benchmarks.plan import Plan
 from benchmarks.records import Store, read_json
 from joulemark.plans import load, plan_argument
 
@@ -60,7 +61,7 @@ def _parts(plan: Plan, cell: Cell) -> dict[str, Any]:
         "starts": {ref: start.system for ref, start in cell.refs.items()},
         "workloads": sorted(cell.workloads),
         "device": plan.device,
-        "torch": plan._torch,
+        "torch": plan.factory.torch,
         "harness": HARNESS_VERSION,
     }  # fmt: skip
 

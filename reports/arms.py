@@ -154,7 +154,7 @@ class Section:
             times=dict(self._times(id)),
             statuses=dict(Counter(status for status, _ in states)),
             reason="; ".join(sorted({reason for status, reason in states if status != "ok" and reason})),
-            flags=self._flags(id),
+            flags=tuple(sorted(self._flagged.get(id, ()))),
         )
 
     def _effect(self, check: Mapping[str, Any]) -> Effect | None:
@@ -195,15 +195,20 @@ class Section:
         return bool((visits["metric"].str.startswith("energy_j") & (visits["task_id"] == self.task_id)).any())
 
     def _seconds(self, id: str, metric: str, ratio: Effect) -> float | None:
-        form = ratio.note.partition(" form")[0]
-        part = self.table.visits
-        part = part[(part["arm"] == id) & (part["metric"] == metric) & (part["form"] == form)]
-        return float(part["value"].median()) if len(part) else None
+        return self._medians.get((id, metric, ratio.note.partition(" form")[0]))
 
-    def _flags(self, id: str) -> tuple[str, ...]:
-        part = self.table.visits
-        flags = part.loc[(part["arm"] == id) & (part["flags"].fillna("") != ""), "flags"]
-        return tuple(sorted({flag for text in flags for flag in text.split(",")}))
+    @cached_property
+    def _medians(self) -> dict[Any, float]:
+        """(arm, metric, form) -> median over visits, in the metric's own unit."""
+        visits = self.table.visits[self.table.visits["task_id"] == self.task_id]
+        return dict(visits.groupby(["arm", "metric", "form"])["value"].median().items())
+
+    @cached_property
+    def _flagged(self) -> dict[Any, set[str]]:
+        """Arm -> flags that one of its visits carries."""
+        visits = self.table.visits[self.table.visits["flags"].fillna("") != ""]
+        found = visits.groupby("arm")["flags"].unique().items()
+        return {arm: {flag for text in texts for flag in text.split(",")} for arm, texts in found}
 
 
 def _rank(name: str) -> int:

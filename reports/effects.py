@@ -15,7 +15,7 @@ from reports.table import Missing, Table
 #: Metrics that come from rounds.
 TIMED = ("latency_s", "train_s", "energy_j")
 #: Indifference bands of costs, as shares: time 2 %, energy 2 % on one board; counted numbers are exact.
-BANDS = {"latency_s": 0.02, "train_s": 0.02, "energy_j": 0.02, "fit_cpu_s": 0.02, "adapt_cpu_s": 0.02}
+BANDS = {"latency_s": 0.02, "train_s": 0.02, "energy_j": 0.02, "fit_cpu_s": 0.02, "adapt_cpu_s": 0.02, "stages_cpu_s": 0.02}
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,11 @@ def best_on_validation(table: Table, side: Mapping[str, Any], check: Mapping[str
     scores = {}
     for arm in side["best"]:
         part = table.cells[(table.cells["arm"] == arm) & (table.cells["metric"] == metric)]
-        if part["valid"].notna().any():
-            scores[arm] = float(part["valid"].mean())
+        found = part["valid"].dropna().tolist()
+        # a seed that diverged counts with the chance level here, as it does on the test items
+        lost = sum(status == "diverged" for (other, _), (status, _) in table.status.items() if other == arm)
+        if found:
+            scores[arm] = float(np.mean(found + [known["chance"]] * lost))
     if not scores:
         raise Missing("best: no cell has validation scores")
     pick = max if known["better"] == "higher" else min
@@ -105,11 +108,7 @@ def _quality(table: Table, check: Mapping[str, Any]) -> Effect:
     other = check.get("minus") or check.get("over")
     if other is None:
         return Effect(crossed(np.stack(list(above.values()))), "value", basis, 0.0)
-    below = table.items(other, metric)
-    seeds = sorted(set(above) & set(below))
-    if not seeds:
-        raise Missing("the two sides have no seed in common")
-    a, b = (np.stack([side[seed] for seed in seeds]) for side in (above, below))
+    a, b = _paired(above, table.items(other, metric))
     if "over" in check:
         if not (a.mean(1) > 0).all() or not (b.mean(1) > 0).all():
             raise Missing(f"{metric} is zero on one side: there is no ratio")
@@ -117,6 +116,14 @@ def _quality(table: Table, check: Mapping[str, Any]) -> Effect:
         return Effect(log_ratio_of_means(a, b).exp(), "ratio", basis, band)
     band = known["band"] * abs(float(b.mean())) if known["relative"] else known["band"]
     return Effect(crossed(a - b), "difference", basis, band)
+
+
+def _paired(*sides: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+    """Scores per item of the seeds that all sides have, each [seeds, items]."""
+    seeds = sorted(set.intersection(*(set(side) for side in sides)))
+    if not seeds:
+        raise Missing("the sides have no seed in common")
+    return [np.stack([side[seed] for seed in seeds]) for side in sides]
 
 
 def _relative_band(band: float, level: float) -> float:
@@ -166,7 +173,7 @@ def _counted(table: Table, check: Mapping[str, Any]) -> Effect:
     below = table.counted(other, metric)
     seeds = sorted(set(above) & set(below))
     if not seeds:
-        raise Missing("the two sides have no seed in common")
+        raise Missing("the sides have no seed in common")
     if "over" in check:
         if any(below[seed] <= 0 or above[seed] <= 0 for seed in seeds):
             raise Missing(f"{metric} is zero: there is no ratio")
@@ -183,10 +190,11 @@ def share_of_draws(table: Table, check: Mapping[str, Any]) -> Effect:
     known = table.metric(check["task"], metric)
     if known is None:
         raise Missing(f"share_of_draws: {metric} is no quality metric of {check['task']}")
-    above = table.items(check["of"], metric)
-    below = table.items(check.get("over") or check["minus"], metric)
-    seeds = sorted(set(above) & set(below))
-    a, b = (np.stack([side[seed] for seed in seeds]) for side in (above, below))
+    check = _chosen(table, check)
+    sides = [check["of"], check.get("over") or check.get("minus")]
+    if not all(isinstance(side, str) for side in sides):
+        raise Missing("share_of_draws: needs one cell, and one to beat (`over:` or `minus:`)")
+    a, b = _paired(*(table.items(side, metric) for side in sides))
     wins = a > factor * b if known["better"] == "higher" else a < factor * b
     return Effect(crossed(wins.astype(float)), "value", table.scope["tasks"][check["task"]]["basis"], 0.0)
 
@@ -194,24 +202,32 @@ def share_of_draws(table: Table, check: Mapping[str, Any]) -> Effect:
 @effect
 def difference_of_differences(table: Table, check: Mapping[str, Any]) -> Effect:
     """(of[0] - of[1]) - (minus[0] - minus[1]) for quality: does a gain grow between two settings?"""
-    sides = [table.items(arm, check["metric"]) for arm in (*check["of"], *check["minus"])]
-    seeds = sorted(set.intersection(*(set(side) for side in sides)))
-    a, b, c, d = (np.stack([side[seed] for seed in seeds]) for side in sides)
+    arms = [*_list(check["of"]), *_list(check.get("minus"))]
+    if len(arms) != 4:
+        raise Missing(f"difference_of_differences: needs two cells on each side, not {len(arms)} in all")
+    a, b, c, d = _paired(*(table.items(arm, check["metric"]) for arm in arms))
     known = table.metric(check["task"], check["metric"]) or {"band": 0.0}
-    return Effect(crossed((a - b) - (c - d)), "difference", "counted", known["band"])
+    basis = table.scope["tasks"][check["task"]]["basis"]
+    return Effect(crossed((a - b) - (c - d)), "difference", basis, known["band"])
 
 
 @effect
 def slope(table: Table, check: Mapping[str, Any]) -> Effect:
     """Slope of a quality metric over args.x (one number an arm of `of`), by least squares a seed and item."""
-    xs = np.asarray(check["args"]["x"], dtype=float)
-    sides = [table.items(arm, check["metric"]) for arm in check["of"]]
-    if len(xs) != len(sides):
-        raise Missing(f"slope: {len(xs)} values of x for {len(sides)} cells")
-    seeds = sorted(set.intersection(*(set(side) for side in sides)))
-    values = np.stack([[side[seed] for seed in seeds] for side in sides])
+    xs = np.asarray((check.get("args") or {}).get("x", []), dtype=float)
+    arms = _list(check["of"])
+    if len(xs) != len(arms):
+        raise Missing(f"slope: {len(xs)} values of x for {len(arms)} cells")
+    if len(set(xs.tolist())) < 2:
+        raise Missing("slope: needs two different values of x")
+    values = np.stack(_paired(*(table.items(arm, check["metric"]) for arm in arms)))
     weights = (xs - xs.mean()) / ((xs - xs.mean()) ** 2).sum()
-    return Effect(crossed(np.tensordot(weights, values, axes=1)), "difference", "counted", 0.0)
+    basis = table.scope["tasks"][check["task"]]["basis"]
+    return Effect(crossed(np.tensordot(weights, values, axes=1)), "difference", basis, 0.0)
+
+
+def _list(side: Any) -> list[str]:
+    return list(side) if isinstance(side, list) else [side] if isinstance(side, str) else []
 
 
 def with_note(found: Effect, note: str) -> Effect:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reports import labels
 from reports.fronts import Front, Point
 from reports.measuring import Floor, Realised
 from reports.notation import TIMES, compact, shorten, words
@@ -16,8 +17,6 @@ STYLE = Path(__file__).with_name("style.mplstyle")
 BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY, INK, GREY = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222", "#8a8a8a",
 )  # fmt: skip
-#: Behind names of points, so that lines do not run through them.
-HALO = {"facecolor": "white", "alpha": 0.75, "pad": 0.4, "lw": 0}
 #: Width of a column, inches.
 COLUMN = 3.4
 BY = {
@@ -59,10 +58,11 @@ def front(front: Front, metric: dict[str, Any]) -> Any:
     axes.set_xlabel(f"{front.name}, {TIMES} baseline ({front.basis}; left is cheaper)")
     better = "" if metric["better"] == "higher" else ", turned: up is better"
     axes.set_ylabel(f"{metric['name']} − baseline's, {say.unit or 'units'}{better}")
-    spots = [
-        (p.cost.effect, p.gain.effect * say.factor, compact(p.arm.label, 36), p.front) for p in front.points
-    ]
-    _name(axes, [spot for spot in spots if spot[3] and low <= spot[1] <= high], spots)
+    spot = {
+        point.arm.id: (point.cost.effect, point.gain.effect * say.factor, compact(point.arm.label, 36))
+        for point in front.points
+    }
+    labels.place(axes, [spot[p.arm.id] for p in best if spot[p.arm.id][1] >= low], list(spot.values()))
     return figure
 
 
@@ -112,6 +112,7 @@ def realised(points: Sequence[Realised], names: int = 14) -> Any:
     for share in (0.5, 0.1):
         axes.plot([1 / share, most], [1, most * share], color="#c4c4c4", lw=0.6, zorder=1)
     axes.axhline(1.0, color=INK, lw=0.8, ls=(0, (3, 2)), zorder=1)
+    faint = 0.28 if len(points) < 25 else 0.12
     for point in points:
         marker, color, _ = BY[point.by]
         axes.plot(
@@ -119,7 +120,7 @@ def realised(points: Sequence[Realised], names: int = 14) -> Any:
             [point.saving.effect, point.nominal],
             color=color,
             lw=0.7,
-            alpha=0.28,
+            alpha=faint,
             zorder=1,
         )
         if math.isfinite(point.saving.high) and point.saving.low > 0:
@@ -149,8 +150,8 @@ def realised(points: Sequence[Realised], names: int = 14) -> Any:
         marker, color, told = BY[by]
         axes.plot([], [], marker, color=color, mfc="white", mew=1.1, ms=4.6, label=told)
     axes.legend(loc="upper left", title="nominal by", title_fontsize=7, alignment="left")
-    spots = [(point.nominal, point.saving.effect, compact(point.label, 36), True) for point in points]
-    _name(axes, sorted(spots, key=lambda spot: -abs(math.log(spot[0] / spot[1])))[:names], spots)
+    spots = [(point.nominal, point.saving.effect, compact(point.label, 36)) for point in points]
+    labels.place(axes, sorted(spots, key=lambda spot: -spot[0] / spot[1])[:names], spots)
     return figure
 
 
@@ -217,57 +218,3 @@ def _pad_log(axes: Any, values: Sequence[float]) -> None:
     low, high = min([1.0, *values]), max([1.0, *values])
     span = max(math.log(high / low), 0.2)
     axes.set_xlim(math.exp(math.log(low) - 0.12 * span), math.exp(math.log(high) + 0.16 * span))
-
-
-def _name(
-    axes: Any,
-    wanted: Sequence[tuple[float, float, str, bool]],
-    all_spots: Sequence[tuple[float, float, str, bool]],
-) -> None:
-    """Names beside points, touching neither names nor points; what finds no room stays unnamed."""
-    figure = axes.figure
-    figure.draw_without_rendering()
-    scale = 72.0 / figure.dpi
-    box = axes.get_window_extent()
-    left, bottom, right, top = (edge * scale for edge in (box.x0, box.y0, box.x1, box.y1))
-    seen = (
-        [tuple(at * scale) for at in axes.transData.transform([(x, y) for x, y, *_ in all_spots])]
-        if all_spots
-        else []
-    )
-    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in seen]
-    for x, y, text, _ in wanted:
-        px, py = axes.transData.transform((x, y)) * scale
-        width, height = 3.45 * len(text) + 1, 7.0
-        for dx, dy, anchor in (
-            (5, 3, "left"),
-            (5, -9, "left"),
-            (-5, 3, "right"),
-            (-5, -9, "right"),
-            (0, 6, "center"),
-            (0, -12, "center"),
-            (8, 9, "left"),
-            (-8, -16, "right"),
-        ):
-            x0 = px + dx - (width if anchor == "right" else width / 2 if anchor == "center" else 0)
-            spot = (x0, py + dy, x0 + width, py + dy + height)
-            inside = left - 2 <= spot[0] and spot[2] <= right + 6 and bottom <= spot[1] and spot[3] <= top + 2
-            if inside and not any(_touch(spot, other) for other in taken):
-                taken.append(spot)
-                axes.annotate(
-                    text,
-                    (x, y),
-                    (dx, dy),
-                    textcoords="offset points",
-                    ha=anchor,
-                    va="bottom",
-                    fontsize=6.2,
-                    color=INK,
-                    zorder=5,
-                    bbox=HALO,
-                )
-                break
-
-
-def _touch(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

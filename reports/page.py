@@ -168,8 +168,8 @@ class Content:
         holds, kept = sum(entry.holds for entry in found), sum(entry.kept for entry in found)
         return (
             f"If every effect lay exactly at its threshold, {expected:.1f} of the {tested} claims with an "
-            f"interval would hold by chance (2.5 % each); {holds} hold{'s' * (holds == 1)}, and {kept} of these "
-            f"stay{'s' * (kept == 1)} after Benjamini and Hochberg's correction (10 %, a family)."
+            f"interval would hold by chance (2.5 % each); {holds} hold{'s' * (holds == 1)}, "
+            f"and {kept} of these stay{'s' * (kept == 1)} after Benjamini and Hochberg's correction at 10 %."
         )
 
     @cached_property

@@ -64,6 +64,15 @@ def index_folder(config: pytest.Config) -> Path:
     return Path(str(config.cache.mkdir("joulemark")))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for `method_name` or `task_name` runs once for each that the project has."""
+    for fixture, name in (("method_name", "methods"), ("task_name", "tasks")):
+        if fixture in metafunc.fixturenames:
+            known = load_index_once(index_folder(metafunc.config), "")
+            broken = [key for key, entry in known["errors"].items() if entry["kind"] in name]
+            metafunc.parametrize(fixture, sorted([*known[name], *broken]))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_lease(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A workflow that measures on this machine must not wait for the tests, nor the tests for it."""

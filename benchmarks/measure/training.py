@@ -91,6 +91,8 @@ class StepRunner:
     # ------------------------------------------------------------ the round's side
 
     def _grant(self, steps: int) -> None:
+        if self.error:  # it failed before its first step
+            raise self.error
         if self.finished:
             raise RuntimeError("the training ended before the round did")
         self._left = steps

@@ -23,7 +23,7 @@ class AgentConfig:
         vote: take the commonest answer; else that of the attempt with the highest mean log-probability.
     """
 
-    reasoning: str = "notes"
+    reasoning: str = "plan"
     memory: str = "full"
     pages: int = 1
     max_calls: int = 12

@@ -25,7 +25,7 @@ from benchmarks.models.agent_model import SIZES, AgentModel, save, size_of
 STEPS = 2400
 WARM_UP = 50
 MUON_RATE = 0.01
-ADAMW_RATES = {"xxs": 4e-3, "xs": 4e-3, "s": 2.5e-3, "m": 1.5e-3}
+ADAMW_RATES = {"xxs": 6e-3, "xs": 6e-3, "s": 2.5e-3, "m": 1.5e-3}
 MARK = 1.0  # share of right pages that carry the title mark
 
 

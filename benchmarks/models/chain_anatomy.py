@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.models.chain_world import (AFTER, ANSWER, END, HARD, OP, PAD, RECHECK, START, STEP, Prompts, ends)
+from benchmarks.models import chain_world as chain
+from benchmarks.models.chain_world import Prompts, ends
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Anatomy:
 
     def rates(self) -> dict[str, float]:
         """Shares by name; not a number where nothing was counted."""
+
         def share(part: float, whole: float) -> float:
             return part / whole if whole else float("nan")
 
@@ -63,9 +65,9 @@ def dissect(prompts: Prompts, tokens: np.ndarray) -> Anatomy:
     seen = Anatomy()
     for row, end in zip(range(len(prompts)), ends(tokens), strict=True):
         ops = prompts.ops[row, : prompts.level[row]]
-        written = [int(t) for t in tokens[row, : end + 1] if t != PAD]
+        written = [int(t) for t in tokens[row, : end + 1] if t != chain.PAD]
         seen.answers += 1
-        seen.unended += not written or written[-1] != END
+        seen.unended += not written or written[-1] != chain.END
         seen.broken += not _walk(written, int(prompts.start[row]), ops, seen)
     return seen
 
@@ -75,7 +77,7 @@ def _walk(written: list[int], start: int, ops: np.ndarray, seen: Anatomy) -> boo
     at, before, value, was_right, may_check = len(ops), start, start, True, False
     i = 0
     while i < len(written):
-        mark, size = written[i], 3 if written[i] in (START, ANSWER) else 4
+        mark, size = written[i], 3 if written[i] in (chain.START, chain.ANSWER) else 4
         part = written[i + 1 : i + size]
         if len(part) < size - 1:
             return False
@@ -83,24 +85,24 @@ def _walk(written: list[int], start: int, ops: np.ndarray, seen: Anatomy) -> boo
         if not (0 <= units < 10 and 0 <= tens < 10):
             return False
         new = 10 * tens + units
-        if mark == START and at == len(ops):
+        if mark == chain.START and at == len(ops):
             at, value, may_check = 0, new, False
             seen.passes += 1
-        elif STEP <= mark < STEP + len(ops) and mark - STEP == at < len(ops) and op[0] - OP == ops[at]:
+        elif at < len(ops) and mark == chain.STEP + at and op[0] - chain.OP == ops[at]:
             before, value, may_check = value, new, True
-            hard, was_right = bool(HARD[ops[at], before]), bool(AFTER[ops[at], before] == new)
+            hard, was_right = bool(chain.HARD[ops[at], before]), bool(chain.AFTER[ops[at], before] == new)
             seen.steps[hard] += 1
             seen.wrong[hard] += not was_right
             at += 1
-        elif mark == RECHECK and may_check and op[0] - OP == ops[at - 1]:
-            hard, right = bool(HARD[ops[at - 1], before]), bool(AFTER[ops[at - 1], before] == new)
+        elif mark == chain.RECHECK and may_check and op[0] - chain.OP == ops[at - 1]:
+            hard, right = bool(chain.HARD[ops[at - 1], before]), bool(chain.AFTER[ops[at - 1], before] == new)
             seen.rechecked[hard] += 1
             seen.wrong_checked[hard] += not was_right
             seen.repaired += right and not was_right
             seen.harmed += was_right and not right
             value, may_check = new, False
-        elif mark == ANSWER and at == len(ops):
-            return written[i + size :] == [END]
+        elif mark == chain.ANSWER and at == len(ops):
+            return written[i + size :] == [chain.END]
         else:
             return False
         i += size

@@ -1,8 +1,8 @@
 """Sampling many answers at once from a decoder with its cache.
 
-The decoder is any module with `new_cache()`, `prefill(tokens [rows, t], cache)` and `step(token [rows], cache)`,
-both of which give the logits of the next token, `[rows, vocabulary]`. All prompts of a call have one width (they are
-padded on the left), so every row stands at the same position.
+The decoder is any module with `new_cache()`, `prefill(tokens [rows, t], cache)` and `step(token [rows],
+cache)`, both of which give the logits of the next token, `[rows, vocabulary]`. All prompts of a call have one
+width (they are padded on the left), so every row stands at the same position.
 """
 
 from __future__ import annotations
@@ -68,23 +68,25 @@ def answer(
         room: most tokens of an answer.
         end: token after which an answer is over.
         pad: token that fills the rest of its row.
-        uniforms: numbers in [0, 1), `[rows, room]`: token t of a row is the one in whose share of the distribution
-            its number falls, so a row's answer hangs on its own numbers and not on what else is in the batch.
-            Without them the likeliest token is taken.
+        uniforms: numbers in [0, 1), `[rows, room]`: token t of a row is the one in whose share of the
+            distribution its number falls, so a row's answer hangs on its own numbers and not on what else is
+            in the batch. Without them the likeliest token is taken.
         temperature: divides the logits before sampling.
     """
     count = len(prompts)
     tokens = torch.full((count, room), pad, dtype=torch.long, device=prompts.device)
-    logp = torch.zeros(count, room, device=prompts.device)
     rows = torch.arange(count, device=prompts.device)
     running = torch.ones(count, dtype=torch.bool, device=prompts.device)
+    length = torch.zeros(count, dtype=torch.long, device=prompts.device)
     cache = model.new_cache()
     logits = model.prefill(prompts, cache)
+    logp = logits.new_zeros(count, room)
     for t in range(room):
         chosen = pick(logits, None if uniforms is None else uniforms[rows, t], temperature)
         tokens[rows, t] = torch.where(running, chosen, pad)
         said = logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0]
-        logp[rows, t] = torch.where(running, said, 0.0).to(logp.dtype)
+        logp[rows, t] = torch.where(running, said, 0.0)
+        length[rows] += running
         running = running & (chosen != end)
         left = int(running.sum())
         if left == 0 or t + 1 == room:
@@ -93,8 +95,7 @@ def answer(
         if left < 0.85 * len(rows) and _leave(cache, running.nonzero()[:, 0]):
             rows, chosen, running = rows[running], chosen[running], running[running]
         logits = model.step(chosen, cache)
-    length = (tokens != pad).sum(1)
-    longest = max(1, int(length.max()))
+    longest = int(length.max())
     return Answers(tokens[:, :longest], logp[:, :longest], length)
 
 
@@ -109,7 +110,7 @@ def _leave(cache: Any, rows: Tensor) -> bool:
 
 
 def pick(logits: Tensor, uniform: Tensor | None, temperature: float = 1.0) -> Tensor:
-    """The token of each row of `logits [rows, vocabulary]`: the likeliest, or by inverting the distribution."""
+    """The token of each row of `logits [rows, vocabulary]`: the likeliest, or by inverse distribution."""
     if uniform is None:
         return logits.argmax(-1)
     share = (logits / temperature).double().softmax(-1).cumsum(-1)

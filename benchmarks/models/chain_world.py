@@ -5,39 +5,47 @@ A prompt is a start value and one to six operations, each with a one-digit opera
     X 7 3 (#1 +8) (#2 *6) =                  start 37, then +8, then *6; digits stand units first
 
 The answer goes through the operations one step at a time. A step is four tokens, `#i op u t`: its number, the
-operation again, and the value after it. A step is *hard* where a carry or a borrow is needed. The first attempt at a
-hard step forgets the carry with probability `slip`; a re-check `W op u t` may follow, which writes the value of the
-step again: right, but on an easy step it does harm (adds 10) with probability `harm`. After the last step the writer
-either answers (`A u t E`) or, in doubt, goes through the chain again (`X u t` and all steps); it stops gladly as soon
-as two passes agree. The kind of the next thought thus depends on what was just written (a carry invites a
-re-check), which is what methods that steer, shorten or reward thoughts need.
+operation again, and the value after it. A step is *hard* where a carry or a borrow is needed. The first
+attempt at a hard step forgets the carry with probability `slip`; a re-check `W op u t` may follow, which
+writes the value of the step again: right, but on an easy step it does harm (adds 10) with probability `harm`.
+After the last step the writer either answers (`A u t E`) or, in doubt, goes through the chain again (`X u t`
+and all steps); it stops gladly as soon as two passes agree. The kind of the next thought thus depends on what
+was just written (a carry invites a re-check), which is what methods that steer, shorten or reward thoughts
+need.
 
-Everything here is numpy and knows no model: prompts, the written traces, `verify`, and `Anatomy`, which takes a
-written answer apart.
+Everything here is numpy and knows no model: the tokens, prompts and `verify`. `chain_traces` writes answers,
+`chain_anatomy` takes them apart.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 Array = np.ndarray
 
 MODULUS = 100
-OPERATIONS = tuple([f"+{k}" for k in range(1, 10)] + [f"-{k}" for k in range(1, 10)] + [f"*{k}" for k in range(2, 10)])
+OPERATIONS = tuple(
+    [f"+{k}" for k in range(1, 10)] + [f"-{k}" for k in range(1, 10)] + [f"*{k}" for k in range(2, 10)]
+)
 MAX_LEVEL = 8
 OP = 10  # tokens 0-9 are digits, then the operations, the step numbers, the marks
 STEP = OP + len(OPERATIONS)
 EQUALS, RECHECK, START, ANSWER, END, PAD = range(STEP + MAX_LEVEL, STEP + MAX_LEVEL + 6)
 VOCABULARY = PAD + 1
-TOKENS = tuple([str(d) for d in range(10)] + list(OPERATIONS) + [f"#{i}" for i in range(1, MAX_LEVEL + 1)]
-               + ["=", "W", "X", "A", "E", "_"])
+TOKENS = tuple(
+    [str(d) for d in range(10)]
+    + list(OPERATIONS)
+    + [f"#{i}" for i in range(1, MAX_LEVEL + 1)]
+    + ["=", "W", "X", "A", "E", "_"]
+)
 SPLITS = {"test": (0, 1), "validation": (1, 2), "train": (2, 16)}  # sixteenths of the hash of a prompt
 
 
 def _tables() -> tuple[Array, Array, Array]:
-    """Value after each operation, whether it is hard, and the value with the carry forgotten: each `[26, 100]`."""
+    """Value after each operation, whether it is hard, value without the carry: each `[26, 100]`."""
     value = np.arange(MODULUS)
     units, tens = value % 10, value // 10
     after, hard, slipped = [], [], []
@@ -69,8 +77,8 @@ class World:
         recheck_hard: A hard step is re-checked.
         recheck_easy: An easy step is re-checked.
         harm: A re-check of a rightly done easy step adds 10.
-        doubt: A second pass follows the first one, if the chain has less than four operations; half of it otherwise.
-        restless: One more pass follows although the last two agree.
+        doubt: A second pass follows the first one, if the chain has less than four operations; half of it
+        otherwise. restless: One more pass follows although the last two agree.
     """
 
     levels: int = 6
@@ -89,8 +97,10 @@ class World:
         if not 1 <= self.max_factor <= 9:
             raise ValueError(f"max_factor={self.max_factor}: multipliers have one digit, 1 to 9")
         if self.room < longest_pass(self.levels) + 1:
-            raise ValueError(f"room={self.room}: one pass of {self.levels} operations may take "
-                             f"{longest_pass(self.levels) + 1} tokens")
+            raise ValueError(
+                f"room={self.room}: one pass of {self.levels} operations may take "
+                f"{longest_pass(self.levels) + 1} tokens"
+            )
         for field in fields(self)[3:]:
             if not 0 <= getattr(self, field.name) <= 1:
                 raise ValueError(f"{field.name}={getattr(self, field.name)}: a probability, 0 to 1")
@@ -98,8 +108,17 @@ class World:
     @classmethod
     def plain(cls, **knobs: float) -> World:
         """Traces without slips, re-checks and second passes: always right, and as short as they can be."""
-        return cls(**{"slip": 0.0, "recheck_hard": 0.0, "recheck_easy": 0.0, "harm": 0.0, "doubt": 0.0,
-                      "restless": 0.0, **knobs})
+        return cls(
+            **{
+                "slip": 0.0,
+                "recheck_hard": 0.0,
+                "recheck_easy": 0.0,
+                "harm": 0.0,
+                "doubt": 0.0,
+                "restless": 0.0,
+                **knobs,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -154,36 +173,23 @@ class Prompts:
         return out
 
 
-@dataclass(frozen=True)
-class Traces:
-    """Written answers.
-
-    Attributes:
-        tokens: `[n, longest]`, padded with `PAD` on the right, the prompt not included.
-        length: Tokens of each, `[n]`, its `END` included.
-        answer: Value that each of them ends with, `[n]`.
-    """
-
-    tokens: Array
-    length: Array
-    answer: Array
-
-
-def prompt_width(level: Array | int) -> Array | int:
+def prompt_width(level: Any) -> Any:
     """Tokens of a prompt of `level` operations."""
     return 4 + 2 * level
 
 
-def longest_pass(level: Array | int) -> Array | int:
+def longest_pass(level: Any) -> Any:
     """Tokens of a pass in which each step is re-checked, with its opening or the answer after it."""
     return 3 + 8 * level + 3
 
 
-def draw(n: int, world: World, rng: np.random.Generator, split: str = "train", level: int | None = None) -> Prompts:
+def draw(
+    n: int, world: World, rng: np.random.Generator, split: str = "train", level: int | None = None
+) -> Prompts:
     """Draw `n` prompts of one split; levels are uniform, or all `level`.
 
-    The splits share no prompt: a hash of the prompt decides to which one it belongs. Prompts of a split may repeat
-    (level 1 has 2,600 in all).
+    The splits share no prompt: a hash of the prompt decides to which one it belongs. Prompts of a split may
+    repeat (level 1 has 2,600 in all).
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
@@ -211,65 +217,11 @@ def _bucket(prompts: Prompts) -> Array:
     """A number from 0 to 15 that depends on nothing but the prompt itself."""
     key = prompts.start.astype(np.uint64)
     for i in range(prompts.ops.shape[1]):
-        key = np.where(i < prompts.level, key * np.uint64(27) + prompts.ops[:, i].astype(np.uint64) + np.uint64(1), key)
+        key = np.where(
+            i < prompts.level, key * np.uint64(27) + prompts.ops[:, i].astype(np.uint64) + np.uint64(1), key
+        )
     key = (key ^ (key >> np.uint64(31))) * np.uint64(0x9E3779B97F4A7C15)
     return (key >> np.uint64(60)).astype(np.int64)
-
-
-def write(prompts: Prompts, world: World, rng: np.random.Generator) -> Traces:
-    """Write one trace for each prompt, all at once: a tick of the loop is one step of every unfinished trace."""
-    pen = _Pen(len(prompts), world.room)
-    value, at, passes = prompts.start.copy(), np.zeros(len(prompts), np.int64), np.zeros(len(prompts), np.int64)
-    last = np.full(len(prompts), -1)
-    rows = np.arange(len(prompts))
-    pen.put(rows, START, value % 10, value // 10)
-    while len(rows):
-        value[rows] = _step(pen, rows, prompts.ops[rows, at[rows]], at[rows], value[rows], world, rng)
-        at[rows] += 1
-        ended = rows[at[rows] == prompts.level[rows]]
-        if not len(ended):
-            continue
-        passes[ended] += 1
-        again = _doubts(prompts.level[ended], passes[ended], value[ended] == last[ended], world, rng)
-        again &= pen.length[ended] + longest_pass(prompts.level[ended]) + 1 <= world.room
-        more, done = ended[again], ended[~again]
-        last[more], value[more], at[more] = value[more], prompts.start[more], 0
-        pen.put(more, START, value[more] % 10, value[more] // 10)
-        pen.put(done, ANSWER, value[done] % 10, value[done] // 10, END)
-        rows = np.setdiff1d(rows, done, assume_unique=True)
-    return Traces(pen.tokens[:, : pen.length.max()], pen.length, value)
-
-
-def _step(pen: _Pen, rows: Array, op: Array, at: Array, value: Array, world: World, rng: np.random.Generator) -> Array:
-    """Write one step and perhaps its re-check; the value that stands in the end."""
-    right, hard = AFTER[op, value], HARD[op, value]
-    written = np.where(hard & (rng.random(len(rows)) < world.slip), SLIPPED[op, value], right)
-    pen.put(rows, STEP + at, OP + op, written % 10, written // 10)
-    check = rng.random(len(rows)) < np.where(hard, world.recheck_hard, world.recheck_easy)
-    harmed = ~hard & (rng.random(len(rows)) < world.harm)
-    second = np.where(harmed, (right + 10) % MODULUS, right)
-    pen.put(rows[check], RECHECK, OP + op[check], second[check] % 10, second[check] // 10)
-    return np.where(check, second, written)
-
-
-def _doubts(level: Array, passes: Array, agrees: Array, world: World, rng: np.random.Generator) -> Array:
-    """Whether one more pass is begun: by chance after the first, until two agree after that."""
-    first = np.where(level < 4, world.doubt, world.doubt / 2)
-    later = np.where(agrees, world.restless, 1.0)
-    return rng.random(len(level)) < np.where(passes == 1, first, later)
-
-
-class _Pen:
-    """Writes tokens to the end of some rows."""
-
-    def __init__(self, n: int, room: int) -> None:
-        self.tokens = np.full((n, room), PAD)
-        self.length = np.zeros(n, np.int64)
-
-    def put(self, rows: Array, *columns: Array | int) -> None:
-        for column in columns:
-            self.tokens[rows, self.length[rows]] = column
-            self.length[rows] += 1
 
 
 def spoken(tokens: Array) -> str:

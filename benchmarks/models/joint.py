@@ -33,10 +33,11 @@ class Joint:
 
 
 class Orthogonalised(torch.optim.Optimizer):
-    """Muon (Jordan et al., 2024): Nesterov momentum, made about orthogonal, times sqrt(max(1, rows / columns)).
+    """Muon (Jordan et al., 2024): Nesterov momentum, made about orthogonal.
 
-    torch.optim.Muon does the same one matrix at a time and in bfloat16; here matrices of one shape go together in
-    float32, which costs half as much at width 64 and is the same on processors without bfloat16.
+    An update is scaled by sqrt(max(1, rows / columns)).
+    torch.optim.Muon does the same one matrix at a time and in bfloat16; here matrices of one shape go
+    together in float32, which costs half as much at width 64 and is the same on processors without bfloat16.
     """
 
     def __init__(self, matrices: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:

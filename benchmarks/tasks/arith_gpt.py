@@ -1,4 +1,4 @@
-"""Chains of arithmetic that a small decoder works out in written steps, with slips, re-checks and second passes."""
+"""Chains of arithmetic that a small decoder works out in written steps, with slips and re-checks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.models import chain_world as chain
+from benchmarks.models.chain_traces import write
 from benchmarks.tasks.base import Metric, Recipe, Scores, Split, Task, Workload, knob
 
 if TYPE_CHECKING:
@@ -28,18 +29,18 @@ POOL = 32
 class ArithGpt(Task):
     """Chains of one to six operations modulo 100; a decoder of two layers of width 64 writes each step.
 
-    The world is that of `benchmarks.models.chain_world` and planted: verbose traces slip at carries, re-check and go
-    through the chain again, so a trained model can gain accuracy and lose tokens at temperature 1. Prompts of the
-    splits are disjoint. Training (the warm start of policy methods): imitation of the traces, loss on the answer
-    only, batches of like length. Multipliers end at `max_factor`: with 9 the tens of a product take longer to learn
-    than all else together.
-    Optimiser: Muon on the matrices of the blocks, AdamW on the rest, one rate; AdamW alone needs several times the
-    steps.
-    Scored: `tries` answers at temperature 1 to each prompt, and the greedy one.
+    Data: synthetic, see `benchmarks.models.chain_world`. Verbose traces slip at carries, re-check and go
+    through the chain again, all of it planted, so a trained model can gain accuracy and lose tokens at
+    temperature 1: what a method must beat is plain GRPO, not the baseline. No prompt is in two splits.
+    Training: imitation of the traces (the warm start of policy methods), loss on the answer only, batches of
+    like length, each trace seen at most once by default. Muon on the matrices of the blocks and AdamW on the
+    rest, at one rate: with AdamW alone the same budget does not learn the carries. Multipliers end at
+    `max_factor`: with 9 the tens of a product take longer to learn than all else.
+    Scored: `tries` answers at temperature 1 to each prompt (`any`: one of them is right), and the greedy one.
     """
 
     form: str = knob("chain", choices=("chain",), help="what is worked out")
-    traces: str = knob("verbose", choices=("verbose", "plain"), help="with slips, re-checks and passes, or without")
+    traces: str = knob("verbose", choices=("verbose", "plain"), help="with slips and re-checks, or without")
     levels: int = knob(6, low=1, high=8, help="most operations of a prompt")
     max_factor: int = knob(5, low=1, high=9, help="largest multiplier; 1: no multiplication")
     doubt: float = knob(0.75, low=0.0, high=1.0, help="verbose: a short chain gets a second pass")
@@ -72,17 +73,33 @@ class ArithGpt(Task):
     cost_depends_on_weights = True
     train_cpu_s = 20.0
     score_cpu_s = 2.5
-    small = {"levels": 2, "width": 16, "depth": 1, "heads": 2, "steps": 30, "items": 256, "each": 6, "tries": 2,
-             "room": 48}
+    small = {
+        "levels": 2,
+        "width": 16,
+        "depth": 1,
+        "heads": 2,
+        "steps": 30,
+        "items": 256,
+        "each": 6,
+        "tries": 2,
+        "room": 48,
+    }
     controls = {
         "positive": "plain traces are right more often and far shorter at temperature 1 than verbose ones",
         "negative": "a tenth of the budget does not learn to multiply: clearly fewer right answers",
     }
 
     @property
-    def recipe(self):
-        return Recipe(steps=self.steps, batch=self.batch, lr=0.012, schedule="linear", warmup=min(0.2, 30 / self.steps),
-                      betas=(0.9, 0.95))
+    def recipe(self) -> Recipe:  # type: ignore[override]
+        """The budget; its rate is that of both optimisers."""
+        return Recipe(
+            steps=self.steps,
+            batch=self.batch,
+            lr=0.012,
+            schedule="linear",
+            warmup=min(0.2, 30 / self.steps),
+            betas=(0.9, 0.95),
+        )
 
     @property
     def world(self) -> chain.World:
@@ -99,7 +116,7 @@ class ArithGpt(Task):
 
     def prepare(self) -> dict[str, dict[str, np.ndarray]]:
         """Prompts with a written answer each; train: levels at random, else the same number of each level."""
-        splits = {}
+        splits: dict[str, dict[str, np.ndarray]] = {}
         for name, seed in SEEDS.items():
             rng = np.random.default_rng(seed)
             if name == "train":
@@ -107,7 +124,7 @@ class ArithGpt(Task):
             else:
                 each = self.each if name == "test" else -(-self.each // 3)
                 prompts = chain.draw_per_level(each, self.world, rng, {"valid": "validation"}.get(name, name))
-            traces = chain.write(prompts, self.world, rng)
+            traces = write(prompts, self.world, rng)
             splits[name] = {
                 "tokens": np.concatenate((prompts.tokens(), traces.tokens), 1).astype(np.uint8),
                 "length": traces.length.astype(np.int16),
@@ -127,12 +144,14 @@ class ArithGpt(Task):
 
         if "block" not in slots:
             slots = {"mixer": mixer, **slots}
-        return Decoder(chain.VOCABULARY, width or self.width, self.depth, self.heads, embedding_std=0.5, **slots)
+        return Decoder(
+            chain.VOCABULARY, width or self.width, self.depth, self.heads, embedding_std=0.5, **slots
+        )
 
     def batches(self, run: Run, steps: int) -> Iterator[dict[str, Tensor]]:
         """Batches of traces of like length, cut to the longest of each."""
-        rng, size, lengths = run.data_rng, run.recipe.batch, run.train["length"].numpy()
-        order, waiting = np.zeros(0, np.int64), []
+        rng, size, lengths = run.data_rng, run.recipe.batch, run.train["length"].cpu().numpy()
+        order, waiting = np.zeros(0, np.int64), list[np.ndarray]()
         for _ in range(steps):
             if not waiting:
                 if len(order) < size:
@@ -151,7 +170,8 @@ class ArithGpt(Task):
 
         tokens = batch["tokens"].long()
         logits = model(tokens[:, :-1])[:, self.prompt_width - 1 :]
-        return cross_entropy(logits.flatten(0, 1), tokens[:, self.prompt_width :].flatten(), ignore_index=chain.PAD)
+        written = tokens[:, self.prompt_width :]
+        return cross_entropy(logits.flatten(0, 1), written.flatten(), ignore_index=chain.PAD)
 
     def fit(self, model: nn.Module, run: Run) -> nn.Module:
         """Imitate the traces."""
@@ -173,7 +193,9 @@ class ArithGpt(Task):
         """What a decoder answers: at temperature 1 by the numbers `uniforms [items, room]`, else greedily."""
         from benchmarks.models.chain_decode import answer
 
-        return answer(system, self.prompts(items), self.room, chain.END, chain.PAD, uniforms)
+        prompts = self.prompts(items)
+        numbers = None if uniforms is None else uniforms.to(prompts.device)
+        return answer(system, prompts, self.room, chain.END, chain.PAD, numbers)
 
     def verify(self, items: Split, answers: Tensor) -> np.ndarray:
         """Whether each of the written answers `[items, t]` ends with the right value, bool `[items]`."""
@@ -181,7 +203,17 @@ class ArithGpt(Task):
 
     def chains(self, items: Split) -> chain.Prompts:
         """The chains behind some items."""
-        return chain.Prompts(*(items[name].cpu().numpy().astype(np.int64) for name in ("start", "ops", "level")))
+        parts = (items[name].cpu().numpy().astype(np.int64) for name in ("start", "ops", "level"))
+        return chain.Prompts(*parts)
+
+    def anatomy(self, system: Any, items: Split, seed: int) -> dict[str, float]:
+        """What answers at temperature 1 are made of: rates of `chain_anatomy`, as far as they are defined."""
+        from benchmarks.models.chain_anatomy import dissect
+        from benchmarks.models.chain_decode import uniforms
+
+        answers = self.answer(system, items, uniforms(len(items["level"]), self.room, seed, 0))
+        rates = dissect(self.chains(items), answers.tokens.cpu().numpy()).rates()
+        return {name: rate for name, rate in rates.items() if rate == rate}
 
     def score(self, system: Any, split: Split, run: Run) -> dict[str, Scores]:
         """Shares of right answers, and their tokens."""
@@ -209,9 +241,9 @@ class ArithGpt(Task):
         from benchmarks.models.chain_decode import uniforms
 
         count = int(name.removeprefix("read").removeprefix("batch"))
-        level = split["level"]
         # every level alike; a single prompt is one of middle length
-        rows = torch.arange(count) * len(level) // count if count > 1 else (level == (self.levels + 1) // 2).nonzero()[0]
+        middle = (split["level"] == (self.levels + 1) // 2).nonzero()[0]
+        rows = torch.arange(count) * len(split["level"]) // count if count > 1 else middle
         items = {key: value[rows] for key, value in split.items()}
         tokens = items["tokens"][:, : self.prompt_width + int(items["length"].max())].long()
         numbers = uniforms(count, self.room, run.seed, count)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import datasets
-from benchmarks.tasks.base import Metric, Recipe, Scores, Split, Task, Workload, knob
+from benchmarks.tasks import classification
+from benchmarks.tasks.base import Recipe, Scores, Split, Task, Workload, knob
+from benchmarks.tasks.classification import BATCHES, TEN_CLASSES, TRAIN_STEP
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,7 +24,7 @@ class Mnist1dMlp(Task):
 
     Data: MNIST-1D (Greydanus and Kobak, 2020): the published 4,000 training signals, of which the last 500
     validate; 10,000 test signals of the same generator. They come centred and scaled.
-    A linear classifier gets about 0.31, this network about 0.66, a convolutional one about 0.94: an MLP has
+    A linear classifier gets about 0.31, this network about 0.68, a convolutional one about 0.94: an MLP has
     to learn the shifts, so what its hidden layers learn decides. It fits the training signals almost
     perfectly: its likelihood on new ones says as much as its accuracy.
     """
@@ -32,17 +34,10 @@ class Mnist1dMlp(Task):
     signals: int = knob(3500, low=64, high=3500, help="training signals")
     epochs: int = knob(20, low=1, high=200, help="passes over the training signals")
 
-    metrics = (
-        Metric("accuracy", "share", "higher", chance=0.1, band=0.005),
-        Metric("nll", "nats", "lower", chance=2.302585, band=0.01),
-    )
-    workloads = {
-        "batch1": "one signal",
-        "batch64": "64 signals",
-        "train_step": "one optimiser step of the method's own loop",
-    }
+    metrics = TEN_CLASSES
+    workloads = {name: BATCHES[name] for name in ("batch1", "batch64")} | TRAIN_STEP
     main_workload = "batch64"
-    train_cpu_s = 1.6
+    train_cpu_s = 1.4
     score_cpu_s = 0.2
     small = {"width": 32, "signals": 1000, "epochs": 2}
     controls = {
@@ -52,9 +47,9 @@ class Mnist1dMlp(Task):
 
     @property
     def recipe(self) -> Recipe:  # type: ignore[override]
-        """Rate and decay were chosen on the validation signals, three seeds, among four pairs."""
+        """Rate and decay were chosen on the validation signals: three seeds, seven pairs."""
         batch = min(50, self.signals)
-        return Recipe(steps=self.signals * self.epochs // batch, batch=batch, lr=5e-3, weight_decay=0.3)
+        return Recipe(steps=self.signals * self.epochs // batch, batch=batch, lr=1e-2, weight_decay=0.3)
 
     def prepare(self) -> dict[str, dict[str, np.ndarray]]:
         """Signals as float32 [items, 40], labels as int64 [items]."""
@@ -74,29 +69,17 @@ class Mnist1dMlp(Task):
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """Cross-entropy of a batch."""
-        from torch.nn.functional import cross_entropy
-
-        return cross_entropy(model(batch["x"]), batch["y"])
+        return classification.loss(model, batch, same)
 
     def score(self, system: Any, split: Split, run: Run) -> dict[str, Scores]:
         """Right or wrong, and the negative log-likelihood, of every signal."""
-        import torch
-
-        with torch.inference_mode():
-            logits = torch.cat([system(x) for x in split["x"].split(2000)]).double()
-            right = (logits.argmax(-1) == split["y"]).cpu().numpy()
-            nll = torch.nn.functional.cross_entropy(logits, split["y"], reduction="none").cpu().numpy()
-        return {"accuracy": Scores(right), "nll": Scores(nll)}
+        return classification.scores(system, split, same)
 
     def workload(self, name: str, system: Any, split: Split, run: Run) -> Workload:
         """`batch1` and `batch64`: the first signals of the split."""
-        import torch
+        return classification.batch_workload(name, system, split, same, "signal")
 
-        count = int(name.removeprefix("batch"))
-        signals = split["x"][:count].contiguous()
 
-        def call() -> Tensor:
-            with torch.inference_mode():
-                return system(signals)
-
-        return Workload(call, count, "signal")
+def same(x: Tensor) -> Tensor:
+    """The signals are prepared as the network sees them."""
+    return x

@@ -32,8 +32,8 @@ class ToolAgents(Task):
     The world is that of `benchmarks.models.agent_world`; search shows the right page first in three of four
     calls. The models (8 k and 27 k weights without the embedding) are vendored checkpoints, five seeds a
     size, which `python -m benchmarks.models.agent_training` rebuilds: nothing is trained here. The baseline
-    is the larger one with written notes, its whole history as memory, one page a search, twelve calls and one
-    greedy try.
+    is the larger one with a written plan, its whole history as memory, one page a search, twelve calls and
+    one greedy try.
 
     Costs of a question, over all tries: `tool_calls`; `tokens` as an API bills them (the context again at
     every step, plus output); `price` in credits, (input + `output_factor` x output) x (body weights / 27 k)

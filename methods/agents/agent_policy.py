@@ -27,7 +27,6 @@ class AgentPolicy(AgentKnobs, Method):
 
     needs = ("agent",)
     cost_depends_on_weights = True
-    small = {"reasoning": "plan"}
 
     def serve(self, model: Agent, run: Run) -> Agent:
         """The same language model with this method's settings."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.models.agent_system import Agent
-from methods.agents.search import Evaluator, Pool, acceptable, evaluations_one_at_a_time, finish
+from methods.agents.search import Evaluator, Pool, acceptable, component_evaluations, finish
 from methods.agents.settings import COMPONENTS, DEFAULT
 from methods.base import Method, knob
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class RandomSearch(Method):
     """The configuration that is cheapest for a right answer among the default and random ones.
 
-    Paper: none; the rival at equal evaluations of one_at_a_time (efficient-agents), with the same criterion,
+    Paper: none; the rival at equal evaluations of component_search (efficient-agents), with the same criterion,
         options and validation questions.
     Deviations: none.
     """
@@ -38,7 +38,7 @@ class RandomSearch(Method):
         evaluate = Evaluator(model, run)
         tried = [DEFAULT]
         default = evaluate(DEFAULT)
-        while len(evaluate.results) < evaluations_one_at_a_time():
+        while len(evaluate.results) < component_evaluations():
             drawn = {name: options[run.rng.integers(len(options))] for name, options in COMPONENTS.items()}
             evaluate(drawn)
             tried.append(drawn)

@@ -90,7 +90,7 @@ def acceptable(result: Result, default: Result, tolerance: float) -> bool:
     return result.success >= default.success - tolerance
 
 
-def evaluations_one_at_a_time() -> int:
+def component_evaluations() -> int:
     """Evaluations that changing one component at a time takes, the default's own among them."""
     return 1 + sum(len(options) - 1 for options in COMPONENTS.values())
 

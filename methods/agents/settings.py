@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.knobs import knob
+from methods.base import knob
 from benchmarks.models.agent_records import AgentConfig
 
 
@@ -15,7 +15,7 @@ class AgentKnobs:
     """How an agent works; all of these act when it serves, so none of them trains anything."""
 
     reasoning: str = knob(
-        "notes", choices=("none", "notes", "plan"), serve=True, help="what the agent writes before it acts"
+        "plan", choices=("none", "notes", "plan"), serve=True, help="what the agent writes before it acts"
     )
     memory: str = knob(
         "full",
@@ -42,14 +42,13 @@ TRIES: dict[str, dict[str, Any]] = {
     "one": {},
     "best of two": {"tries": 2, "temperature": 1.0},
     "best of four": {"tries": 4, "temperature": 1.0},
-    "vote of four": {"tries": 4, "temperature": 1.0, "vote": True},
     "checked, two": {"tries": 2, "checker": True},
     "checked, four": {"tries": 4, "checker": True},
 }
 #: Component -> its options, that of the default configuration first.
 COMPONENTS: dict[str, tuple[Any, ...]] = {
     "width": (32, 24),
-    "reasoning": ("notes", "none", "plan"),
+    "reasoning": ("plan", "notes", "none"),
     "memory": ("full", "masked", "none"),
     "pages": (1, 2, 3),
     "max_calls": (12, 8, 5),

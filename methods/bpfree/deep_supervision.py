@@ -29,7 +29,7 @@ class DeepSupervision(Method):
         "last", choices=("last", "sum"), help="what answers: the last layer, or the sum of all layers"
     )
 
-    cpu_factor = 1.1
+    cpu_factor = 1.05
 
     def build(self, run: Run) -> nn.Module:
         """The task's network with M_L as its last layer."""

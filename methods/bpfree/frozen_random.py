@@ -22,7 +22,7 @@ class FrozenRandom(Method):
     Deviations: none; the last layer has the whole budget.
     """
 
-    cpu_factor = 0.5
+    cpu_factor = 0.45
 
     def fit(self, model: nn.Module, run: Run) -> nn.Module:
         """Only the last layer learns."""

@@ -37,7 +37,7 @@ class MonoForward(Method):
         "sequential", choices=("sequential", "together"), help="layers one by one, or all in each step"
     )
 
-    cpu_factor = 0.9
+    cpu_factor = 0.7
 
     def build(self, run: Run) -> nn.Module:
         """The task's network with M_L as its last layer."""

@@ -33,4 +33,6 @@ class GradualPruning(Method):
                 masks.set_sparsity(cubic(step.progress, self.begin, self.end, 0.0, self.sparsity))
                 done = step.progress >= self.end
             step.update()
+        if not done:  # `end` is the end of training
+            masks.set_sparsity(self.sparsity)
         return model

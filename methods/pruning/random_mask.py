@@ -27,12 +27,13 @@ class RandomPruning(Method):
     cpu_factor = 1.35
 
     def fit(self, model, run):
-        order: dict[tuple[int, ...], torch.Tensor] = {}
+        order: dict[int, torch.Tensor] = {}
 
         def score(weight):
-            if tuple(weight.shape) not in order:
-                order[tuple(weight.shape)] = torch.from_numpy(run.rng.random(tuple(weight.shape))).to(weight)
-            return order[tuple(weight.shape)]
+            layer = weight.data_ptr()  # layers of one shape have orders of their own
+            if layer not in order:
+                order[layer] = torch.from_numpy(run.rng.random(tuple(weight.shape))).to(weight)
+            return order[layer]
 
         masks, done = Masks(model, score=score), False
         for step in run.steps(model):
@@ -40,4 +41,6 @@ class RandomPruning(Method):
                 masks.set_sparsity(cubic(step.progress, self.begin, self.end, 0.0, self.sparsity))
                 done = step.progress >= self.end
             step.update()
+        if not done:  # `end` is the end of training
+            masks.set_sparsity(self.sparsity)
         return model

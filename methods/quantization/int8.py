@@ -12,6 +12,10 @@ from benchmarks.models.layers import Layer, set_module
 from methods.base import Method
 
 
+#: Torch's products know no smaller step of activations (SMALL_SCALE_THRESHOLD of fbgemm): ranges under 0.016 are coarse.
+SMALLEST_STEP = 6.1e-5
+
+
 @dataclass(frozen=True)
 class Int8Dynamic(Method):
     """Weights to int8 with a scale a row, activations to eight bits with a range a call, integer products.
@@ -71,6 +75,7 @@ class Int8Linear(Layer):
         low, high = x.amin().clamp(max=0.0), x.amax().clamp(min=0.0)
         step = ((high - low) / 255.0).clamp(min=1e-12)
         zero = (-low / step).round()
+        step = step.clamp(min=SMALLEST_STEP)
         x = (((x / step).round() + zero).clamp(0, 255) - zero) * step
         return nn.functional.linear(x, self.weight_q.float() * self.scale[:, None], self.bias)
 

@@ -13,11 +13,12 @@ class Grpo(GroupPolicy, Method):
     """Train a model on its own answers: what is better than the rest of its group becomes likelier.
 
     Paper: Shao et al. (2024), "DeepSeekMath", equation 3 with outcome supervision:
-        A_i = (r_i - mean(r)) / std(r) over the answers to one question, r = 1 if right, for all tokens of answer i;
-        the clipped ratio of PPO, mean over the tokens of an answer, then over answers.
-    Deviations: no KL term; one pass over the answers of a turn in `minibatches` updates, so that the clip acts;
-        groups without spread are left out of the mean (their advantage is 0; AdamW hardly sees the scale);
-        std + 1e-6; a constant rate after 5 turns; one reward, for the answer alone, none for the form.
+        A_i = (r_i - mean(r)) / std(r) over the answers to one question, r = 1 if right, for all tokens of
+        answer i; the clipped ratio of PPO, mean over the tokens of an answer, then over answers.
+    Deviations: no KL term; one pass over the answers of a turn in `minibatches` updates, so that the clip
+        acts; groups without spread are left out of the mean (their advantage is 0; AdamW hardly sees the
+        scale); std + 1e-6; a constant rate after 5 turns; one reward, for the answer alone, none for the
+        form.
     """
 
     needs = ("verify",)

@@ -1,8 +1,9 @@
 """Policy updates from groups of answers: what the reinforcement-learning methods share.
 
-A turn draws questions, samples a group of answers to each, rewards them, turns rewards into advantages within each
-group, and makes a few clipped updates. A method is its hooks: what a reward is, how rollouts are made, how advantages
-follow, which answers are kept. The task draws, samples and verifies; nothing here knows what the questions are.
+A turn draws questions, samples a group of answers to each, rewards them, turns rewards into advantages within
+each group, and makes a few clipped updates. A method is its hooks: what a reward is, how rollouts are made,
+how advantages follow, which answers are kept. The task draws, samples and verifies; nothing here knows what
+the questions are.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Rollouts:
         length: tokens of each answer, `[rows]`.
         right: whether it was verified, bool `[rows]`.
         group: answers to a question.
+        room: most tokens of an answer.
     """
 
     items: Mapping[str, Tensor]
@@ -46,6 +48,7 @@ class Rollouts:
     length: Tensor
     right: Tensor
     group: int
+    room: int
 
     def grouped(self, values: Tensor) -> Tensor:
         """`[rows]` -> `[questions, group]`."""
@@ -73,17 +76,17 @@ class Batch:
 class GroupPolicy:
     """Knobs, hooks and loop of a policy method; a method adds its own and overrides hooks.
 
-    The loss of a minibatch is - sum_it w_it min(rho_it A_i, clip(rho_it, 1 - clip_low, 1 + clip_high) A_i), with rho
-    the ratio of a token's probability to that when it was sampled, and w by `aggregation`: `answer` is the mean over
-    the tokens of an answer, then over answers (Shao et al., 2024); `token` the mean over all tokens; `constant` the
-    sum over an answer divided by the task's room, then the mean over answers. They ask different things of long
-    answers, so none of them leaves lengths alone.
+    The loss of a minibatch is - sum_it w_it min(rho_it A_i, clip(rho_it, 1 - clip_low, 1 + clip_high) A_i),
+    with rho the ratio of a token's probability to that when it was sampled, and w by `aggregation`: `answer`
+    is the mean over the tokens of an answer, then over answers (Shao et al., 2024); `token` the mean over all
+    tokens; `constant` the sum over an answer divided by the task's room, then the mean over answers. They ask
+    different things of long answers, so none of them leaves lengths alone.
     """
 
     turns: int = knob(50, low=0, help="rounds of sampling and updating")
     prompts: int = knob(16, low=1, help="questions a turn")
     group: int = knob(8, low=2, help="answers to a question")
-    minibatches: int = knob(8, low=1, help="updates a turn, each on its share of the answers; 1: nothing is clipped")
+    minibatches: int = knob(8, low=1, help="updates a turn, each on a part of the answers; 1 clips nothing")
     rate: float = knob(2e-4, low=0.0, help="learning rate of AdamW")
     clip_low: float = knob(0.2, low=0.0, high=1.0, help="a ratio below 1 - this gets no gradient")
     clip_high: float = knob(0.2, low=0.0, help="a ratio above 1 + this gets no gradient")
@@ -109,51 +112,61 @@ class GroupPolicy:
     def adapt(self, model: nn.Module, run: Run) -> nn.Module:
         """Improve a trained model from its own answers."""
         turns = round(self.turns * run.method.budget)
+        kept = {round(turns * point / (self.points + 1)) for point in range(1, self.points + 1)}
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
         diary = Diary()
-        for turn in range(turns):
-            rolled = self.rollouts(model, run)
-            rewards = self.rewards(rolled, run)
-            advantages = self.advantages(rolled, rewards, run)
-            live = self.selected(rolled, advantages, run)
-            rate = self.rate * run.method.lr_factor * min(1.0, (turn + 1) / WARMUP)
-            batch = Batch(rolled.prompts, rolled.tokens, rolled.logp, rolled.length, advantages)
-            for part in split(live.nonzero()[:, 0], self.minibatches, run):
-                self._update(model, batch[part], optimizer, rate, run, diary)
-            diary.turn(rolled, live)
-            if self.points and (turn + 1) * (self.points + 1) // turns > turn * (self.points + 1) // turns:
-                if turn + 1 < turns:
-                    run.log.keep(model, progress=round((turn + 1) / turns, 3))
+        for turn in range(1, turns + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * run.method.lr_factor * min(1.0, turn / WARMUP)
+            self._turn(model, optimizer, run, diary)
+            if turn in kept:
+                run.log.keep(model, progress=round(turn / turns, 3))
         run.log.note(**diary.notes())
         return model.eval()
 
-    def _update(
-        self, model: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, rate: float, run: Run, diary: Diary
-    ) -> None:
+    def probe(self, model: nn.Module, run: Run) -> dict[str, float]:
+        """What answers to validation prompts are made of, where the task can take them apart."""
+        anatomy = getattr(run.task, "anatomy", None)
+        return anatomy(model, run.valid, run.seed) if anatomy else {}
+
+    def _turn(self, model: nn.Module, optimizer: torch.optim.Optimizer, run: Run, diary: Diary) -> None:
+        rolled = self.rollouts(model, run)
+        advantages = self.advantages(rolled, self.rewards(rolled, run), run)
+        live = self.selected(rolled, advantages, run)
+        diary.turn(rolled, live)
+        batch = Batch(rolled.prompts, rolled.tokens, rolled.logp, rolled.length, advantages)
+        for rows in split(live.nonzero()[:, 0], self.minibatches, run):
+            part = batch[rows]
+            loss, ratio = self.loss(model, part, rolled.room)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            # nobody counts the operations of such an update: the phase is there, its cost unknown, not zero
+            run.log.steps["policy"] = run.log.steps.get("policy", 0) + 1
+            run.report(loss.detach(), phase="policy")
+            diary.update(ratio.detach(), part, self.clip_low, self.clip_high)
+
+    def loss(self, model: nn.Module, batch: Batch, room: int) -> tuple[Tensor, Tensor]:
+        """The loss of some answers, and the ratio of each token's probability to when it was sampled."""
         ratio = (answer_logp(model, batch.prompts, batch.tokens) - batch.logp).exp()
-        weights = token_weights(batch.length, batch.tokens.shape[1], self.aggregation, run.task.room)
         gain = clipped(ratio, batch.advantage[:, None], self.clip_low, self.clip_high)
-        loss = -(weights * gain).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-        run.log.steps["policy"] = run.log.steps.get("policy", 0) + 1
-        run.report(loss.detach(), phase="policy")
-        diary.update(ratio.detach(), batch.advantage, weights > 0, self.clip_low, self.clip_high)
+        weights = token_weights(batch.length, batch.tokens.shape[1], self.aggregation, room)
+        return -(weights * gain).sum(), ratio
 
 
 def sample(model: nn.Module, run: Run, prompts: int, group: int) -> Rollouts:
     """Questions drawn from the training split, `group` answers to each, verified and counted."""
-    rows = run.rng.integers(0, len(next(iter(run.train.values()))), prompts).repeat(group)
+    task: Any = run.task  # one that offers `verify`: it has prompts, answer, verify and room
+    drawn = run.rng.integers(0, len(next(iter(run.train.values()))), prompts)
+    rows = torch.from_numpy(drawn).repeat_interleave(group)
     items = {name: values[rows] for name, values in run.train.items()}
-    numbers = torch.from_numpy(run.rng.random((len(rows), run.task.room), "float32")).to(run.device)
-    answers = run.task.answer(model, items, numbers)
+    numbers = torch.from_numpy(run.rng.random((len(rows), task.room)))
+    answers = task.answer(model, items, numbers)
     run.log.spend(tokens=int(answers.length.sum()))
-    right = torch.from_numpy(run.task.verify(items, answers.tokens)).to(run.device)
-    return Rollouts(items, run.task.prompts(items), answers.tokens, answers.logp, answers.length, right, group)
+    right = torch.from_numpy(task.verify(items, answers.tokens)).to(run.device)
+    said = (answers.tokens, answers.logp, answers.length)
+    return Rollouts(items, task.prompts(items), *said, right, group, task.room)
 
 
 def split(rows: Tensor, parts: int, run: Run) -> Iterator[Tensor]:
@@ -188,7 +201,7 @@ def token_weights(length: Tensor, longest: int, aggregation: str, room: int) -> 
 
 
 class Diary:
-    """What is worth knowing about a run of turns: right answers, lengths, live answers, clipped tokens."""
+    """What a run of turns was like: right answers, lengths, answers with an advantage, clipped tokens."""
 
     def __init__(self) -> None:
         self.turns: list[tuple[float, float, float]] = []
@@ -199,10 +212,11 @@ class Diary:
         means = (rolled.right, rolled.length, live)
         self.turns.append(tuple(float(values.float().mean()) for values in means))  # type: ignore[arg-type]
 
-    def update(self, ratio: Tensor, advantage: Tensor, inside: Tensor, low: float, high: float) -> None:
-        """Note an update: a token is clipped where it would get no gradient."""
-        up, down = advantage[:, None] > 0, advantage[:, None] < 0
-        beyond = (up & (ratio > 1 + high)) | (down & (ratio < 1 - low))
+    def update(self, ratio: Tensor, batch: Batch, low: float, high: float) -> None:
+        """Note an update: a token is clipped where it gets no gradient."""
+        inside = torch.arange(ratio.shape[1], device=ratio.device) < batch.length[:, None]
+        better, worse = batch.advantage[:, None] > 0, batch.advantage[:, None] < 0
+        beyond = (better & (ratio > 1 + high)) | (worse & (ratio < 1 - low))
         self.clipped += int((beyond & inside).sum())
         self.tokens += int(inside.sum())
 

@@ -15,7 +15,7 @@ from benchmarks.models.agent_traces import context, expert, prompt
 DATA = Path(__file__).resolve().parents[2] / "benchmarks" / "data" / "tool_agents"
 TASKS = w.make_tasks(24, 31)
 CONFIGS = [
-    AgentConfig(),
+    AgentConfig(reasoning="notes"),
     AgentConfig(reasoning="plan", memory="masked", pages=2),
     AgentConfig(reasoning="none", memory="none", temperature=1.0, pages=3),
     AgentConfig(reasoning="plan", temperature=1.0),
@@ -52,7 +52,7 @@ def test_an_answer_at_once() -> None:
     price = step_cost(SIZES["xs"])
     for attempt in run_scripted(AgentConfig(), ask="A", A="n7"):
         task = TASKS[attempt.task]
-        n = len(prompt(task, "notes", "full", 1))
+        n = len(prompt(task, "plan", "full", 1))
         read = n + 1
         flops = read * price.body + price.per_position * read * (read + 1) // 2 + 2 * price.logits
         assert attempt.cost == Cost(0, read, 2, n, flops) and attempt.cost.api_tokens == n + 2
@@ -65,7 +65,7 @@ def test_an_answer_at_once() -> None:
 def test_a_search_without_end(limit: int) -> None:
     follows = {"ask": "S", "end": "S", "S": "e5"}
     for attempt in run_scripted(AgentConfig(max_calls=limit, pages=2), **follows):
-        n = len(prompt(TASKS[attempt.task], "notes", "full", 2))
+        n = len(prompt(TASKS[attempt.task], "plan", "full", 2))
         turn = 2 + 2 + 2 * 12  # S e5, O ... |, two pages
         assert attempt.status == "limit" and attempt.answer is None and not attempt.success
         assert [cost.calls for cost in attempt.ladder] == list(range(limit + 1))

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from benchmarks import execute
-from benchmarks.plan import Cell, Plan
+from benchmarks.cells import Cell
+from benchmarks.plan import Plan
 from benchmarks.records import Store, unpack
 from benchmarks.run import Diverged, MethodError
 from benchmarks.tasks.base import Scores
@@ -40,7 +41,7 @@ class Bench:
         house.prepare(plan)
         self.plan, self.store = plan, Store(house.results)
         self.world = execute.World(
-            self.store, plan.index, house.results / "data" / plan.data_name(plan.cells[0].arm)
+            self.store, plan.index, house.results / "data" / plan.layout.data_name(plan.cells[0])
         )
         self.spec = {cell.system: json.loads(json.dumps(cell.spec())) for cell in plan.cells}
 

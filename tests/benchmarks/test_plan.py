@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from benchmarks.knobs import InputError
+from benchmarks.cells import Cells
 from benchmarks.plan import Plan, load_plan
 from benchmarks.records import Store, read_json
 
@@ -140,7 +141,7 @@ def test_the_order_of_chunks_has_no_cycle(house: Any) -> None:
         assert ready, f"a cycle among {sorted(left)}"
         left -= ready
     for chunk in plan.chunks.values():
-        starts = {plan.chunk_of[start.system] for cell in chunk.cells for start in cell.refs.values()}
+        starts = {plan.layout.of[start.system] for cell in chunk.cells for start in cell.refs.values()}
         assert starts <= chunk.needs and chunk.name not in starts
         assert len({(cell.arm.task, cell.arm.method["method"]) for cell in chunk.cells}) == 1
 
@@ -150,7 +151,7 @@ def test_long_chunks_are_split_by_hash(house: Any, monkeypatch: pytest.MonkeyPat
     house.write_card(runs=[run_of(tiny_wide={"hidden": list(range(1, 61))})])
     buckets = {}
     for most in (1.0, 0.5):
-        monkeypatch.setattr("benchmarks.plan.CHUNK_CPU_S", most)
+        monkeypatch.setattr("benchmarks.layout.CHUNK_CPU_S", most)
         plan = house.plan()
         chunks = [
             {cell.system for cell in chunk.cells}
@@ -204,22 +205,22 @@ def test_a_serve_knob_trains_nothing(make_house: Callable[..., Any], tmp_path: P
 def test_counting_code_and_workloads_change_records_only(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     house.write_card(runs=[run_of(tiny_half={})])
     before = house.plan()
-    monkeypatch.setattr(Plan, "_counting", "other code")
+    monkeypatch.setattr(Cells, "counting", "other code")
     after = house.plan()
     assert changed(before, after, 0) == changed(before, after, 1) == set()
     assert changed(before, after, 2) == {"baseline", "tiny_half"}
 
 
-@pytest.mark.parametrize("what", ["HARNESS_VERSION", "_torch"])
+@pytest.mark.parametrize("what", ["HARNESS_VERSION", "torch"])
 def test_the_harness_and_torch_are_in_every_hash(
     what: str, house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house.write_card(runs=[run_of(tiny_half={})])
     before = house.plan()
-    if what == "_torch":
-        monkeypatch.setattr(Plan, "_torch", "99.1")
+    if what == "torch":
+        monkeypatch.setattr(Cells, "torch", "99.1")
     else:
-        monkeypatch.setattr("benchmarks.plan.HARNESS_VERSION", 10**6)
+        monkeypatch.setattr("benchmarks.cells.HARNESS_VERSION", 10**6)
     assert changed(before, house.plan(), 0) == {"baseline", "tiny_half"}
 
 
@@ -229,7 +230,7 @@ def test_limits_and_peers_name_the_chunk_and_not_the_cell(
     """Other limits, or a peer that was installed, open the chunk again; what is final in it stays."""
     house.write_card(runs=[run_of(tiny_peer={})])
     before = house.plan()
-    monkeypatch.setattr("benchmarks.plan._version", lambda package: "1.2.3")
+    monkeypatch.setattr("benchmarks.layout.package_version", lambda package: "1.2.3")
     installed = house.plan()
     assert cells(before) == cells(installed)
     assert {name.split(".")[1] for name in set(before.chunks) ^ set(installed.chunks)} == {"tiny_peer"}
@@ -274,7 +275,7 @@ def test_rounds_hold_a_baseline_and_at_most_seven(house: Any) -> None:
         others = timed - {round.baseline.system}
         assert 1 <= len(others) <= 7 and round.baseline.arm.method["method"] == "baseline"
         assert {cell.seed for cell, _ in round.visits} == {0}
-        assert round.chunks == {plan.chunk_of[system] for system in timed | {round.baseline.system}}
+        assert round.chunks == {plan.layout.of[system] for system in timed | {round.baseline.system}}
         assert all({w for c, w in round.visits if c.system == one} == {"batch1", "batch8"} for one in others)
         groups.setdefault(round.name.split(".")[1].split("-")[0], set()).update(others)
     assert len(plan.rounds) == 3 * 2 and {len(part) for part in groups.values()} == {7, 4}

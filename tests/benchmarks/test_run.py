@@ -204,13 +204,13 @@ def test_flops_are_those_of_one_step() -> None:
 
 def test_an_unknown_operator_makes_the_count_null() -> None:
     run = run_of()
-    library = torch.library.Library("joulemark_test", "DEF")
+    library = torch.library.Library("joulemark_run", "FRAGMENT")
     library.define("mystery(Tensor x) -> Tensor")
     library.impl("mystery", lambda x: x * 0, "CPU")
 
     def loss(net: nn.Module, batch: Any) -> torch.Tensor:
         out = net(batch["x"])
-        return out.sum() + torch.ops.joulemark_test.mystery(out.detach()).sum()
+        return out.sum() + torch.ops.joulemark_run.mystery(out.detach()).sum()
 
     drive(run, model(), loss=loss, share=0.1)
     assert run.log.flops == {"train": None}

@@ -149,6 +149,7 @@ MISTAKES = {
     "{metric: accuracy, of: {best: {tiny_wide: {}}, with: nll}, above: 0}": ".of: there is no key 'with'",
     "{metric: accuracy, of: {tiny_wide: {}, tiny_half: {}}, above: 0}": ".of: a side is `baseline` or {method",
     "{metric: accuracy, of: [nosuch], effect: slope, above: 0}": ".of: a side is `baseline` or {method: {knob: value}}, not 'nosuch'",
+    "{metric: accuracy, of: [baseline], above: 0}": ".of: a list of cells is for an `effect`; without one",
     "{metric: accuracy, on: {text: {}}, of: baseline, above: 0}": ".on: there is no task of this card 'text'",
     "{metric: accuracy, on: {tiny: {easy: true}}, of: baseline, above: 0}": ".on: no run of this card has tiny with {'easy': True}",
     "{metric: accuracy, on: {tiny: true}, of: baseline, above: 0}": ".on.tiny: knobs are a mapping, not True",

@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy
 from benchmarks import artefacts
 from benchmarks.measure.training import StepRunner
 from benchmarks.run import MethodError, Run
-from benchmarks.tasks.fashion_mlp import FashionMlp, pixels
+from benchmarks.tasks.classification import fashion_pixels as pixels
+from benchmarks.tasks.fashion_mlp import FashionMlp
 from benchmarks.tasks.mnist1d_mlp import Mnist1dMlp
 from methods.base import Method
 from methods.bpfree.deep_supervision import DeepSupervision

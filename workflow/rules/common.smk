@@ -50,6 +50,11 @@ def get_scope_text(wildcards):
     return PLAN.scope_text(wildcards.scope)
 
 
+def get_study_chunks(key):
+    # a function: a study's cells are planned only when its target is asked for
+    return lambda wildcards: chunk_files(PLAN.tuning(key))
+
+
 def get_table(wildcards):
     return f"results/tables/{PLAN.table(wildcards.scope)}.parquet"
 

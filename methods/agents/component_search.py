@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OneAtATime(Method):
+class ComponentSearch(Method):
     """The union of the options that are cheapest for a right answer, each component changed by itself.
 
     Paper: efficient-agents (Wang et al., 2025), sections 3 and 4: cost-of-pass v = C / R, C the mean price of
@@ -23,10 +23,14 @@ class OneAtATime(Method):
         each the option with the lowest v is kept among those whose accuracy does not fall substantially.
     Deviations: "substantially" is a number (`tolerance`); the components are those of this task; chosen on
         validation questions, where the paper chose and reported on the same; prices go with the model's size,
-        not with a price list.
+        not with a price list. The default plans, as the paper's does; `begin` starts elsewhere.
     """
 
     tolerance: float = knob(0.03, low=0.0, high=1.0, help="fall of success that is not substantial")
+
+    begin: str = knob(
+        "plan", choices=("plan", "notes", "none"), help="reasoning of the default configuration"
+    )
 
     needs = ("agent",)
     cost_depends_on_weights = True
@@ -39,12 +43,12 @@ class OneAtATime(Method):
     def adapt(self, model: Pool, run: Run) -> Pool:
         """Search on the validation questions."""
         evaluate = Evaluator(model, run)
-        default = evaluate(DEFAULT)
-        chosen = dict(DEFAULT)
+        default = {**DEFAULT, "reasoning": self.begin}
+        chosen = dict(default)
         for name, options in COMPONENTS.items():
-            results = {option: evaluate({**DEFAULT, name: option}) for option in options}
-            kept = [option for option in options if acceptable(results[option], default, self.tolerance)]
-            chosen[name] = min(kept, key=lambda option: results[option].cost_of_pass)
+            results = {option: evaluate({**default, name: option}) for option in options}
+            allowed = [o for o in options if acceptable(results[o], evaluate(default), self.tolerance)]
+            chosen[name] = min(allowed, key=lambda option: results[option].cost_of_pass)
         return finish(model, run, chosen, evaluate)
 
     def serve(self, model: Pool, run: Run) -> Agent:

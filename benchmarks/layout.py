@@ -1,0 +1,100 @@
+"""How cells are laid out in jobs: chunks that train, rounds that measure. Names are digests of what is in them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from benchmarks import digests
+from benchmarks.cells import Cell, Chunk, Round, package_version
+from benchmarks.digests import HARNESS_VERSION, ROOT, digest
+
+#: Cells beside the baseline in one round (docs/measurement.md).
+ROUND_CELLS = 7
+#: Raised by hand when measured numbers of different code must not be joined.
+PROTOCOL = 1
+#: A chunk of cells should not take longer than this in CPU seconds.
+CHUNK_CPU_S = 300.0
+#: Baseline's system and task -> (cell's system, workload) -> whether the tour times it.
+Timed = Mapping[tuple[str, str], Mapping[tuple[str, str], bool]]
+
+
+class Chunks:
+    """The train jobs of a plan, and which of them holds a cell."""
+
+    def __init__(self, index: Mapping[str, Any], limits: Mapping[str, Any], tour: set[str]) -> None:
+        self.index, self.limits, self.tour = index, limits, tour
+        self.by_name: dict[str, Chunk] = {}
+        self.of: dict[str, str] = {}
+
+    def add(self, cells: Iterable[Cell], part: str = "") -> None:
+        """Group cells by task, method and depth; seed 0, and what others start from, stand apart from other seeds.
+
+        So one more seed leaves alone what rounds and starts hang on.
+        """
+        groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
+        for cell in cells:
+            name = part or (f"s{cell.seed}" if cell.seed == 0 or cell.needed else "more")
+            groups[cell.arm.task, cell.arm.task_id, cell.arm.method["method"], name, str(cell.depth)].append(cell)
+        for (task, task_id, method, name, depth), members in sorted(groups.items()):
+            for bucket, some in buckets(members):
+                self._add(task, f"{task}.{method}.{name}{bucket}", [task_id, depth], some)
+        for chunk in self.by_name.values():
+            for cell in chunk.cells:
+                chunk.needs |= {self.of[start.system] for start in cell.refs.values()}
+            chunk.needs.discard(chunk.name)
+
+    def _add(self, task: str, stem: str, salt: list[str], cells: list[Cell]) -> None:
+        method = self.index["methods"].get(cells[0].arm.method["method"], {})
+        packages = {name: package_version(name) for name in method.get("requires", [])}
+        name = f"{stem}-{digest([salt, [cell.record for cell in cells], self.limits, packages])}"
+        tour = any(cell.system in self.tour for cell in cells)
+        self.by_name[name] = Chunk(name, task, self.data_name(cells[0]), cells, tour=tour)
+        self.of.update({cell.system: name for cell in cells})
+
+    def data_name(self, cell: Cell) -> str:
+        """The prepared data of a task and its knobs."""
+        arm = cell.arm
+        task = self.index["tasks"].get(arm.task, {"source": "", "version": 0})
+        return f"{arm.task}-{digest([arm.task_knobs, task['source'], task['version'], HARNESS_VERSION])}"
+
+
+def make_rounds(timed: Timed, cells: Iterable[Cell], chunks: Chunks, settings: Mapping[str, Any]) -> dict[str, Round]:
+    """Rounds of a baseline and at most seven cells; the tour's apart, since it has its own number of them."""
+    by_system = {cell.system: cell for cell in cells}
+    code = digests.source_digest(sorted((ROOT / "benchmarks" / "measure").glob("*.py")))
+    rounds: dict[str, Round] = {}
+    for (base, _), visits in timed.items():
+        for tour in (True, False):
+            wanted = [key for key, mark in visits.items() if mark is tour]
+            others = list(dict.fromkeys(system for system, _ in wanted if system != base))
+            groups = [others[at : at + ROUND_CELLS] for at in range(0, len(others), ROUND_CELLS)]
+            for number in range(settings["tour_rounds" if tour else "rounds"]):
+                for at, group in enumerate(groups or ([[]] if wanted else [])):
+                    chosen = [(by_system[s], workload) for s, workload in wanted if s in group or s == base]
+                    made = _round(by_system[base], chosen, number, at, tour, code, chunks)
+                    rounds[made.name] = made
+    return rounds
+
+
+def _round(
+    base: Cell, visits: list[tuple[Cell, str]], number: int, group: int, tour: bool, code: str, chunks: Chunks
+) -> Round:
+    mark = [base.system, [(cell.system, workload) for cell, workload in visits], number, PROTOCOL, code]
+    name = f"{base.arm.task}.g{group}-r{number}-{digest(mark)}"
+    needs = {chunks.of[cell.system] for cell, _ in visits} | {chunks.of[base.system]}
+    return Round(name, number, base, visits, group == 0, needs, tour)
+
+
+def buckets(cells: list[Cell]) -> Iterable[tuple[str, list[Cell]]]:
+    """Split a group that would take too long by the leading bits of its cells' hashes: doubling never shuffles."""
+    total, parts = sum(cell.cpu_s for cell in cells), 1
+    while total / parts > CHUNK_CPU_S and parts < 4096:
+        parts *= 2
+    if parts == 1:
+        return [("", cells)]
+    split: dict[int, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        split[int(cell.system[:3], 16) * parts // 4096].append(cell)
+    return [(f"_{bucket}of{parts}", members) for bucket, members in sorted(split.items())]

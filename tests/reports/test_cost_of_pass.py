@@ -1,0 +1,73 @@
+"""Cost-of-pass as an effect: by hand, and its interval against resampling."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reports.cost_of_pass import cost_of_pass
+from reports.table import Missing
+
+
+def table(**arms: tuple[np.ndarray, np.ndarray]) -> Any:
+    """A stand-in for a table: arm -> (cost, success), both [seeds, items]."""
+
+    def items(arm: str, metric: str) -> dict[int, np.ndarray]:
+        assert metric in ("price", "success", "price@level=3", "success@level=3")
+        return dict(enumerate(arms[arm][metric.startswith("success")]))
+
+    return SimpleNamespace(
+        items=items,
+        arms={arm: {"label": arm} for arm in arms},
+        metric=lambda task, name: {"band": 0.02},
+        scope={"tasks": {"t": {"basis": "counted"}}},
+    )
+
+
+CHECK = {"metric": "price", "of": "a", "over": "b", "task": "t"}
+
+
+def test_by_hand() -> None:
+    a = (np.array([[2.0, 4.0, 6.0, 8.0]] * 2), np.array([[1.0, 1.0, 0.0, 0.0]] * 2))  # 5 / .5 = 10
+    b = (np.array([[10.0, 30.0, 10.0, 30.0]] * 2), np.array([[1.0, 1.0, 1.0, 1.0]] * 2))  # 20 / 1 = 20
+    found = cost_of_pass(table(a=a, b=b), CHECK)
+    assert found.interval.effect == pytest.approx(0.5) and found.scale == "ratio" and found.basis == "counted"
+    assert found.band == 0.02
+    placed = cost_of_pass(table(a=a, b=b), {**CHECK, "metric": "price@level=3"})
+    assert placed.interval.effect == pytest.approx(0.5)
+
+
+def test_never_right() -> None:
+    cost = np.ones((2, 3))
+    with pytest.raises(Missing, match="a never succeeds"):
+        cost_of_pass(table(a=(cost, cost * 0), b=(cost, cost)), CHECK)
+
+
+def test_no_common_seed() -> None:
+    cost = np.ones((1, 3))
+    made = table(a=(cost, cost), b=(cost, cost))
+    plain = made.items
+    made.items = lambda arm, metric: {9: plain(arm, metric)[0]} if arm == "b" else plain(arm, metric)
+    with pytest.raises(Missing, match="no seed in common"):
+        cost_of_pass(made, CHECK)
+
+
+def test_interval_against_resampled_items() -> None:
+    """One seed: the delta method's interval is that of a bootstrap over items, within 15 %."""
+    rng = np.random.default_rng(0)
+    n = 600
+    base = rng.random(n)
+    a = (rng.gamma(4, 1, (1, n)) + base, (rng.random((1, n)) < 0.7).astype(float))
+    b = (rng.gamma(4, 2, (1, n)) + base, (rng.random((1, n)) < 0.9).astype(float))
+    found = cost_of_pass(table(a=a, b=b), CHECK).interval
+    draws = []
+    for _ in range(2000):
+        at = rng.integers(n, size=n)
+        va, vb = (cost[0, at].mean() / right[0, at].mean() for cost, right in (a, b))
+        draws.append(np.log(va / vb))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert np.log(found.high / found.low) == pytest.approx(high - low, rel=0.15)
+    assert np.log(found.effect) == pytest.approx(np.mean(draws), abs=0.02)

@@ -1,0 +1,123 @@
+"""Scoreboard, chance, findings, footprint, noise and failures against hand-counted numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from reports import scoreboard
+from reports.footprint import electricity
+from reports.measuring import failures, flags, floors, nulls
+from reports.page import Content
+from reports.sentences import plain
+from reports.verdicts import HOLDS, UNCLEAR
+from tests.reports import golden
+
+
+def claim(verdict: str, grade: str = "B", p: float | None = 0.001, **more: bool) -> scoreboard.Claim:
+    common = {"reversed": False, "own": False, "scored": True, "exact": False, **more}
+    return scoreboard.Claim("paper", "family", f"c{p}", "says", grade, verdict, p=p, **common)
+
+
+def test_the_golden_matrix(content: Content) -> None:
+    lines = dict(scoreboard.matrix(content.claims))
+    assert lines["holds"] == [1, 3, 2, 6]
+    assert lines["falls short"] == [0, 4, 0, 4]
+    assert lines["of which reversed"] == [0, 2, 0, 2]
+    assert lines["unclear"] == [1, 4, 0, 5]
+    assert lines["not tested"] == [0, 2, 0, 2]
+
+
+def test_what_is_true_by_construction_is_not_scored(content: Content) -> None:
+    built = [claim for claim in content.claims if not claim.scored]
+    assert [claim.id for claim in built] == ["fewer-by-count"]
+    assert "17 claims" in content.tally and "1 more is true by construction" in content.scoreboard.notes[-1]
+
+
+def test_expected_by_chance_and_the_correction() -> None:
+    claims = [
+        claim(HOLDS, p=0.02),
+        claim(HOLDS, p=0.001),
+        *[claim(UNCLEAR, p=0.5 + 0.01 * k) for k in range(8)],
+    ]
+    (found,) = scoreboard.chance(claims)
+    assert found.tested == 10 and found.expected == pytest.approx(0.25)
+    assert found.holds == 2 and found.kept == 2  # 0.001 <= 0.01 and 0.02 <= 0.02
+    claims[0] = claim(HOLDS, p=0.0201)
+    (found,) = scoreboard.chance(claims)
+    assert found.kept == 1 and found.lost == ("paper: c0.0201",)
+
+
+def test_exact_claims_are_left_out_of_chance() -> None:
+    assert scoreboard.chance([claim(HOLDS, p=0.0, exact=True)]) == []
+
+
+def test_a_claim_of_two_checks_has_the_larger_p(content: Content) -> None:
+    found = next(claim for claim in content.claims if claim.id == "tenfold-for-free")
+    rows = [row for row in content.rows if row["claim"] == "tenfold-for-free"]
+    assert found.p == max(row["p"] for row in rows) > 0.9
+
+
+def test_findings_come_from_rows_with_intervals(content: Content) -> None:
+    told = [plain(finding.sentence) for finding in content.findings]
+    assert len(told) == 3
+    assert "holds here (grade B)" in told[0] and "[2.3, 3.4]" in told[0]
+    assert "falls short here" in told[1] and "[0.529, 0.541]" in told[1]
+    assert "50× fewer non-zero weights" in told[2] and "7 % of what the count promises" in told[2]
+
+
+def test_one_seed_gives_no_finding() -> None:
+    from reports.table import Table
+    from tests.reports import golden_scope
+
+    rows = golden.rows()
+    first = rows[
+        (rows["seed"] == 0) & (rows["round"].isna() | (rows["round"] == 0)) & (rows["task"] == "toy_images")
+    ]
+    scope = golden_scope.scope()
+    scope["cards"] = scope["cards"][:3]
+    assert Content(Table(first, scope)).findings == []
+
+
+def test_footprint(content: Content) -> None:
+    foot = content.footprint
+    assert foot.cells == 78 and foot.cpu_s == pytest.approx(78 * 3.0)
+    assert foot.kwh[1] == pytest.approx(234 * 15 / 3.6e6)
+    assert foot.grams is not None and foot.intensity is not None
+    assert foot.grams[1] == pytest.approx(foot.kwh[1] * foot.intensity)
+    assert foot.country == "France" and foot.year.isdigit() and "CodeCarbon" in foot.source
+    assert foot.told.count("Modelled:") == 2 and foot.year in foot.told
+
+
+def test_the_plans_own_intensity_wins_and_an_unknown_country_is_said() -> None:
+    assert electricity({"country": "FRA", "intensity_g_per_kwh": 12.0})[0] == 12.0
+    intensity, _, _, source = electricity({"country": "XXX"})
+    assert intensity is None and "no intensity is known" in source
+
+
+def test_the_noise_floor(content: Content) -> None:
+    found = {floor.workload: floor for floor in floors(content.table)}
+    assert set(found) == {"batch1", "batch64"}
+    assert all(
+        len(floor.logs) == golden.ROUNDS and floor.mean.low < 1 < floor.mean.high for floor in found.values()
+    )
+    assert all(floor.spread == pytest.approx(0.008, abs=0.005) for floor in found.values())
+
+
+def test_flags_failures_and_nulls(content: Content) -> None:
+    assert [(flag, count) for flag, count, _ in flags(content.table)] == [("neighbour", 12)]
+    found = {failure.label: failure for failure in failures(content.table)}
+    assert found["baseline(lr_factor=30.0)"].count == "seeds 1, 4"
+    assert found["peer_quant"].status == "skipped" and "peerquant" in found["peer_quant"].reason
+    assert {null.reason for null in nulls(content.table)} == {"emulated", "no formula for aten::ternary_mm"}
+
+
+def test_realised_savings_by_hand(content: Content) -> None:
+    found = {point.label: point for point in content.realised}
+    sparse = found["gradual(sparsity=0.98)"]
+    assert sparse.by == "nonzero" and sparse.nominal == pytest.approx(50, rel=0.01)
+    assert sparse.saving.effect == pytest.approx(1 / 0.28, rel=0.02)
+    assert sparse.saving.low < sparse.saving.effect < sparse.saving.high
+    assert found["int8"].by == "stored_bytes" and found["int8"].nominal == pytest.approx(1 / 0.253, rel=0.01)
+    small = next(point for label, point in found.items() if label.endswith("match=params)"))
+    assert small.by == "flops"
+    assert "distilled" not in found and "ternary" not in found
