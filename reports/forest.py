@@ -32,6 +32,8 @@ FAR = 1000.0
 TICKS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 #: Unit of a ratio without a band, as a share.
 STEP = 0.02
+#: What verdict rows call a side that has no record.
+OUTSIDE = "a cell outside this plan"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ class Forest:
         self.right = _reach(xs)
 
     @property
+    def drawn(self) -> bool:
+        """Whether there is anything to see."""
+        return any(row.effect is not None for group in self.groups for row in group.rows)
+
+    @property
     def ticks(self) -> list[float]:
         """Ticks within the axis."""
         both = [-tick for tick in reversed(TICKS[1:])] + list(TICKS)
@@ -161,7 +168,7 @@ def make_row(
     if row.get("effect") is None:
         return Row(direction="", **common)
     known = table.metric(row["task"], row["metric"])
-    say = words(row["scale"], row["metric"], None if check.get("effect") else known)
+    say = words(row["scale"], row["metric"], told_as(known, check))
     x, unit = axis(check, row, known, say)
     zone = None
     if row["scale"] != "value":
@@ -183,6 +190,14 @@ def make_row(
         n=int(row["n"]),
         **common,
     )
+
+
+def told_as(known: Mapping[str, Any] | None, check: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The unit in which an effect is told: the metric's own, per cent for shares of draws, else none."""
+    function = check.get("effect")
+    if function == "share_of_draws":
+        return {"unit": "share"}
+    return known if function in (None, "difference_of_differences") else None
 
 
 def why(row: Mapping[str, Any]) -> str:
@@ -226,12 +241,13 @@ def label(row: Mapping[str, Any], function: str | None = None, room: int = 0) ->
     """Who is held against whom, in what; with `room`, each name takes at most so many characters."""
     if not row.get("metric"):
         return ""
-    of, other = row.get("of") or "", row.get("other") or ""
+    of, other = ("" if name == OUTSIDE else name for name in (row.get("of") or "", row.get("other") or ""))
     if room:
         of, other = compact(of, room), compact(other, room)
     where = f" at {place(row['metric'])}" if place(row["metric"]) else ""
     kind = f"{function.replace('_', ' ')}, " if function else ""
-    return f"{kind}{long_name(row['metric'])}{where}: {of}{f' against {other}' if other else ''}"
+    sides = f": {of}{f' against {other}' if other else ''}" if of else ""
+    return f"{kind}{long_name(row['metric'])}{where}{sides}"
 
 
 def asked(check: Mapping[str, Any], row: Mapping[str, Any], say: Words) -> str:

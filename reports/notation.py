@@ -23,6 +23,7 @@ NAMES = {
     "train_peak_live_bytes": ("peak memory of training", "training memory"),
     "fit_cpu_s": ("training CPU time", "training CPU"),
     "adapt_cpu_s": ("CPU time of adapting", "adapting CPU"),
+    "stages_cpu_s": ("CPU time of all stages", "all stages' CPU"),
     "tokens": ("tokens", "tokens"),
     "tool_calls": ("tool calls", "tool calls"),
     "price": ("price", "price"),

@@ -66,7 +66,7 @@ class Content:
         """What the page is about."""
         cards = self.table.scope["cards"]
         kind, _, name = self.scope.partition("_")
-        if kind == "paper" and len(cards) == 1:
+        if kind in ("paper", "study") and len(cards) == 1:
             return str((cards[0].get("paper") or cards[0].get("study"))["title"])
         told = {
             "all": f"Everything in the plan “{self.plan}”",
@@ -75,6 +75,17 @@ class Content:
             "task": f"The task “{name}”",
         }
         return told.get(kind, self.scope)
+
+    @cached_property
+    def missing(self) -> str:
+        """One sentence on arms that the cards run and that have no record; empty where all have."""
+        wanted = {arm for card in self.table.scope["cards"] for run in card["runs"] for arm in run["arms"]}
+        without = len(wanted - set(self.table.arms))
+        return (
+            f"This page is made of what exists: {without} of {len(wanted)} arms have no record yet."
+            if without
+            else ""
+        )
 
     @cached_property
     def sections(self) -> list[Section]:
@@ -165,6 +176,8 @@ class Content:
         """Expected false holds over all families, in one sentence."""
         found = scoreboard.chance(self.claims)
         tested, expected = sum(entry.tested for entry in found), sum(entry.expected for entry in found)
+        if not tested:
+            return "No claim has an interval yet, so there is nothing that chance could have done."
         holds, kept = sum(entry.holds for entry in found), sum(entry.kept for entry in found)
         return (
             f"If every effect lay exactly at its threshold, {expected:.1f} of the {tested} claims with an "

@@ -9,6 +9,7 @@ from typing import Any
 from scipy import stats
 
 from reports.effects import TIMED
+from reports.forest import OUTSIDE, told_as
 from reports.notation import Words, long_name, place, shorten, stem, words
 from reports.statistics import LEVEL
 from reports.table import Missing, Table
@@ -68,7 +69,7 @@ def _opening(claim: Mapping[str, Any], grade: str) -> str:
 def _why(row: Mapping[str, Any]) -> str:
     """Why a check was not tested, with whom and what it was about."""
     reason = str(row.get("reason") or "no numbers").rstrip(".")
-    if not row.get("metric"):
+    if not row.get("metric") or row.get("of") == OUTSIDE:
         return reason
     spot = f" at {place(row['metric'])}" if place(row["metric"]) else ""
     return (
@@ -104,7 +105,7 @@ def _reported(claim: Mapping[str, Any]) -> str:
 def check_phrase(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> Sentence:
     """`gradual(...) loses 1.6 points [1.0, 2.2] of accuracy against baseline (allowed: ...)`."""
     known = table.metric(row["task"], row["metric"])
-    say = words(row["scale"], row["metric"], None if check.get("effect") else known)
+    say = words(row["scale"], row["metric"], told_as(known, check))
     of, other = ("code", row["of"]), ("code", row.get("other") or "")
     name = long_name(row["metric"])
     aside = text(f" ({'; '.join([*_where(table, row), _asked(check, row, say, known)])})")

@@ -75,7 +75,7 @@ def draw(content: Content, folder: Path) -> dict[str, str]:
     """All figures as files; those that the page shows come back as SVG."""
     drawn = {}
     for paper in content.papers:
-        if any(row.effect is not None for group in paper.forest.groups for row in group.rows):
+        if paper.forest.drawn:
             drawn[paper.figure] = save(forestplot.figure(paper.forest), folder, paper.figure)
     for task in content.tasks:
         assert task.section.metric is not None or not task.fronts

@@ -20,6 +20,7 @@ from benchmarks.costs import forms
 from benchmarks.execute import World, environment, seed_all, settle
 from benchmarks.index import load_index
 from benchmarks.measure import protocol
+from benchmarks.measure.allocator import keep_freed_memory, return_freed_memory
 from benchmarks.measure.clocks import CallRunner, Ratio, Runner, Sample, Series, paired_ratio, take_turns
 from benchmarks.measure.machine import Watch, high_water_bytes
 from benchmarks.measure.rounds import visit_name
@@ -170,6 +171,7 @@ class Round:
         }
         if workload == TRAIN_STEP:
             return found | self._training(entry, series, base)
+        return_freed_memory()  # what earlier calls used is not this one's
         found["high_water_bytes"] = high_water_bytes(entry.runner.call)  # type: ignore[attr-defined]
         found["slice"] = self._slice(entry)
         return found
@@ -254,6 +256,7 @@ def main() -> int:
     """Time one round; the spec comes on standard input."""
     spec = json.loads(sys.stdin.read())
     settle(protocol.THREADS)
+    keep_freed_memory()
     round = Round(spec, Path(sys.argv[1]))
     for workload in dict.fromkeys(workload for cell in spec["cells"] for workload in cell["timed"]):
         round.time_workload(workload)

@@ -24,7 +24,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class KeyValueCache:
-    """Keys and values of one layer, [batch, kv_heads, length, head_width]; its room doubles when it is full."""
+    """Keys and values of one layer, [batch, kv_heads, length, head_width]; its room doubles when full."""
 
     def __init__(self) -> None:
         self.length = 0
@@ -63,8 +63,8 @@ class KeyValueCache:
 class Attention(nn.Module):
     """Softmax attention in which groups of query heads share a key and value head (Ainslie et al., 2023).
 
-    Full multi-head attention has kv_heads == heads, multi-query attention kv_heads == 1, sparse query attention
-    heads * head_width < width. No biases.
+    Full multi-head attention has kv_heads == heads, multi-query attention kv_heads == 1, sparse query
+    attention heads * head_width < width. No biases.
 
     Args:
         width: of the residual stream.
@@ -74,6 +74,9 @@ class Attention(nn.Module):
         base: of the rotary frequencies.
         causal: position i sees positions up to i; else all see all.
     """
+
+    cos: Tensor
+    sin: Tensor
 
     def __init__(
         self,
@@ -90,14 +93,16 @@ class Attention(nn.Module):
         if heads < 1 or kv_heads < 1 or heads % kv_heads:
             raise ValueError(f"attention: {kv_heads} key heads do not divide {heads} query heads")
         if head_width < 2 or head_width % 2:
-            raise ValueError(f"attention: a head of width {head_width} cannot be rotated; it must be even, 2 or more")
+            raise ValueError(
+                f"attention: a head of width {head_width} cannot be rotated; it must be even, 2 or more"
+            )
         self.heads, self.kv_heads, self.head_width = heads, kv_heads, head_width
         self.base, self.causal = base, causal
         self.q = nn.Linear(width, heads * head_width, bias=False)
         self.k = nn.Linear(width, kv_heads * head_width, bias=False)
         self.v = nn.Linear(width, kv_heads * head_width, bias=False)
         self.out = nn.Linear(heads * head_width, width, bias=False)
-        # tables of the positions met so far: made again when a model is loaded, so they are no part of its state
+        # tables of the positions met so far; a loaded model makes them again, so they are not stored
         self.register_buffer("cos", torch.zeros(0, head_width // 2), persistent=False)
         self.register_buffer("sin", torch.zeros(0, head_width // 2), persistent=False)
 
@@ -111,13 +116,16 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def project(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys, rotated for positions from `start` on, and values: each [batch, heads, length, size]."""
-        q, k, v = (layer(x).unflatten(-1, (-1, self.head_width)).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        """Queries, keys (rotated for positions from `start` on) and values, [batch, heads, length, size]."""
+        q, k, v = (
+            layer(x).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
+            for layer in (self.q, self.k, self.v)
+        )
         cos, sin = self._table(start, start + x.shape[1], x)
         return rotate(q, cos, sin), rotate(k, cos, sin), v
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """The operator itself: q [batch, heads, queries, size], k and v [batch, kv_heads, keys, size] -> like q.
+        """The operator: q [batch, heads, queries, size], k and v [batch, kv_heads, keys, size] -> like q.
 
         The queries are the last of the positions that the keys have.
         """

@@ -102,7 +102,7 @@ def answer(
 def _leave(cache: Any, rows: Tensor) -> bool:
     """Let all rows but `rows` leave the cache; False where a layer's cache cannot do that."""
     layers = getattr(cache, "layers", [None])
-    if not all(hasattr(layer, "keep") for layer in layers):
+    if not layers or not all(hasattr(layer, "keep") for layer in layers):
         return False
     for layer in layers:
         layer.keep(rows)

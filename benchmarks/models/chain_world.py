@@ -106,7 +106,7 @@ class World:
                 raise ValueError(f"{field.name}={getattr(self, field.name)}: a probability, 0 to 1")
 
     @classmethod
-    def plain(cls, **knobs: float) -> World:
+    def plain(cls, **knobs: Any) -> World:
         """Traces without slips, re-checks and second passes: always right, and as short as they can be."""
         return cls(
             **{

@@ -1,4 +1,4 @@
-"""A Llama-like decoder whose parts are slots: RMS norm, rotary attention, SwiGLU, no biases, an untied head."""
+"""A Llama-like decoder whose parts are slots: RMS norm, rotary attention, SwiGLU, an untied head."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class SwiGlu(nn.Module):
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + ffn(norm(x)).
 
-    A mixer is a module `forward(x, cache=None)` with a method `new_cache()`; what it keeps there is its own affair
-    as long as it has `length`, `bytes()` and `rewind(length)`.
+    A mixer is a module `forward(x, cache=None)` with a method `new_cache()`; what it keeps there is its own
+    affair as long as it has `length`, `bytes()` and `rewind(length)`.
     """
 
     def __init__(self, mixer: nn.Module, ffn: nn.Module, norms: tuple[nn.Module, nn.Module]) -> None:
@@ -78,8 +78,8 @@ class Decoder(nn.Module):
         vocabulary: how many kinds of tokens.
         width, depth, heads: of the residual stream, in blocks, query heads of the default mixer.
         causal: False lets the default mixer see all positions (an encoder; it has no use for a cache).
-        mixer, ffn, norm, block: slots, each a function of layer and width. `norm` makes two modules a block and
-            the last one before the head (layer == depth); `block` stands in for the other three.
+        mixer, ffn, norm, block: slots, each a function of layer and width. `norm` makes two modules a block
+            and the last one before the head (layer == depth); `block` stands in for the other three.
         embedding_std: standard deviation of the embedding's first weights; linear layers start as in torch.
 
     Rotary positions need no largest length: the model runs at any.
@@ -101,7 +101,9 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         if block is not None and (mixer is not None or ffn is not None):
-            raise ValueError("decoder: a block brings its own mixer and ffn; give either `block` or these slots")
+            raise ValueError(
+                "decoder: a block brings its own mixer and ffn; give either `block` or these slots"
+            )
         mixer = mixer or (lambda layer, width: Attention(width, heads, causal=causal))
         ffn = ffn or (lambda layer, width: SwiGlu(width, 3 * width))
         norm = norm or (lambda layer, width: nn.RMSNorm(width, eps=1e-6))
@@ -125,7 +127,7 @@ class Decoder(nn.Module):
         return self.head(self.features(tokens))
 
     def prefill(self, tokens: Tensor, cache: Cache) -> Tensor:
-        """Read tokens [batch, length] behind what the cache holds; logits after the last one, [batch, vocabulary]."""
+        """Read tokens [batch, length] behind what the cache holds; the last logits, [batch, vocabulary]."""
         return self.head(self.features(tokens, cache)[:, -1])
 
     def step(self, token: Tensor, cache: Cache) -> Tensor:

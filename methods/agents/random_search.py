@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class RandomSearch(Method):
     """The configuration that is cheapest for a right answer among the default and random ones.
 
-    Paper: none; the rival at equal evaluations of component_search (efficient-agents), with the same criterion,
-        options and validation questions.
+    Paper: none; the rival at equal evaluations of component_search (efficient-agents), with the same
+        criterion, options and validation questions.
     Deviations: none.
     """
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from methods.base import knob
 from benchmarks.models.agent_records import AgentConfig
+from methods.base import knob
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from methods.attention.heads import with_heads
 from methods.base import Method
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from benchmarks.run import Run
 
 
 @dataclass(frozen=True)
@@ -18,5 +24,5 @@ class MultiQuery(Method):
 
     needs = ("attention",)
 
-    def build(self, run):
+    def build(self, run: Run) -> nn.Module:
         return run.task.model(run, width=self.width, mixer=with_heads(run, kv_heads=1))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.models.attention import Attention
 from methods.base import Method, knob
+
+if TYPE_CHECKING:
+    from benchmarks.run import Run
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,14 @@ class SlidingWindow(Method):
     needs = ("attention",)
     small = {"window": 8}
 
-    def build(self, run):
-        heads = run.task.heads
-        return run.task.model(run, width=self.width, mixer=lambda layer, width: Window(width, heads, self.window))
+    def build(self, run: Run) -> nn.Module:
+        heads = run.task.heads  # type: ignore[attr-defined]
+        window = lambda layer, width: Window(width, heads, self.window)  # noqa: E731
+        return run.task.model(run, width=self.width, mixer=window)
 
 
 class Window(Attention):
-    """Causal attention in blocks of `window` queries: each block reads its own keys and those of the block before."""
+    """Causal attention in blocks of `window` queries: each reads its own keys and the block before."""
 
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__(width, heads)
@@ -52,7 +57,8 @@ class Window(Attention):
         rest = blocks * window - keys
         q = F.pad(q, (0, 0, 0, rest)).unflatten(2, (blocks, window))
         k, v = (self._with_previous(F.pad(x, (0, 0, window, rest)), blocks) for x in (k, v))
-        mixed = F.scaled_dot_product_attention(*(x.transpose(1, 2).flatten(0, 1) for x in (q, k, v)), self._blocks(q))
+        q, k, v, mask = (*(x.transpose(1, 2).flatten(0, 1) for x in (q, k, v)), self._blocks(q))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return mixed.unflatten(0, (-1, blocks)).transpose(1, 2).flatten(2, 3)[:, :, :keys]
 
     def _with_previous(self, x: Tensor, blocks: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The loopback endpoint: what a chat completion holds, errors that say what to do, and the loop through it."""
+"""The loopback endpoint: what a chat completion holds, and errors that say what to do."""
 
 from __future__ import annotations
 

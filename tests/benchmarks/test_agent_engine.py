@@ -1,4 +1,4 @@
-"""The agent loop: scripted models with costs by hand, real ones against slow recounts, tries, checker and vote."""
+"""The agent loop: scripted models with costs by hand, real ones against slow recounts; tries and votes."""
 
 from __future__ import annotations
 

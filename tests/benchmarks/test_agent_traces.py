@@ -1,4 +1,4 @@
-"""What agents write: the formats by hand, what memories show, the expert, and a checker that can be fooled."""
+"""What agents write: formats by hand, what memories show, the expert, and a checker that can be fooled."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def test_formats_of_one_task() -> None:
             f"{operation} {{end}} A {{end}}",
         ],
         "plan": [
-            f"P v1 {{first}} {{start}} v2 {{second}} v1 v3 {{third}} {{other}} v4 {operation} v2 v3 ; S {{start}}",
+            f"P v1 {{first}} {{start}} v2 {{second}} v1 v3 {{third}} {{other}} v4 {operation} v2 v3 ; "
+            "S {start}",
             "v1 {first} {middle} S {middle}",
             "v2 {second} {x} S {other}",
             f"v3 {{third}} {{y}} C {operation} {{x}} {{y}}",
@@ -78,7 +79,7 @@ def test_expert_answers_everything(reasoning: str, pages: int) -> None:
 
 
 def test_expert_needs_as_many_calls_as_the_tool_misses() -> None:
-    """With one page: (hops / .75) searches plus one calculation, on average; within four sigma and never over 14."""
+    """With one page, on average: hops / .75 searches plus a calculation; within four sigma, never over 14."""
     calls = {level: [] for level in w.FORMS}
     for task in TASKS:
         calls[task.level].append(len(expert(task, "none", 1, w.Tools(4))) - 1)
@@ -128,7 +129,7 @@ def test_checker_rejects_what_does_not_hang_together() -> None:
 
 
 def test_checker_is_not_the_key() -> None:
-    """A plan for another question, carried out without a slip, passes: the checker does not read the question."""
+    """A plan for another question, carried out without a slip, passes: the question is not read."""
     task = next(t for t in TASKS if t.form == (1,) and w.is_name(t.answer))
     name = next(n for n in task.pages if n != task.chains[0][0])
     other = copy.copy(task)

@@ -93,7 +93,7 @@ def test_calculator(words: str, result: str) -> None:
 
 
 def test_search_ranks() -> None:
-    """The right page is at rank 1, 2, 3 in .75, .15, .08 of the calls and nowhere in .02: within four sigma."""
+    """The right page is at rank 1, 2, 3 in .75, .15, .08 of the calls, else nowhere: within four sigma."""
     tasks, tools, n = w.make_tasks(200, 3), w.Tools(11), 6000
     ranks = [0, 0, 0, 0]
     for i in range(n):

@@ -68,7 +68,9 @@ def test_a_mask_a_head_is_understood() -> None:
 @pytest.mark.parametrize(("heads", "kv_heads"), [(8, 8), (8, 2), (4, 2), (4, 4), (2, 2), (2, 1)])
 def test_flops_by_hand(heads: int, kv_heads: int, split) -> None:
     system, n = layer(heads, kv_heads), 512
-    forward, train = (count(TASK.workload(f"{kind}@{n}", system, split, None).call) for kind in ("forward", "train"))
+    forward, train = (
+        count(TASK.workload(f"{kind}@{n}", system, split, None).call) for kind in ("forward", "train")
+    )
     pairs = n * (n + 1) // 2
     assert forward.flops == 4 * pairs * heads * 16
     assert train.flops == (4 + 10) * pairs * heads * 16  # backward: five products where forward has two
@@ -78,7 +80,9 @@ def test_flops_by_hand(heads: int, kv_heads: int, split) -> None:
 def test_decode_is_the_last_row_of_forward(split) -> None:
     system = layer(4, 2)
     whole = TASK.workload("forward@300", system, split, None).call()
-    assert torch.allclose(TASK.workload("decode@300", system, split, None).call(), whole[:, :, -1:], atol=1e-5)
+    assert torch.allclose(
+        TASK.workload("decode@300", system, split, None).call(), whole[:, :, -1:], atol=1e-5
+    )
 
 
 def test_train_gives_the_gradients(split) -> None:
@@ -107,6 +111,8 @@ def test_data_are_the_same_each_time_and_shorter_ones_begin_alike(split) -> None
     assert split["q"].shape == split["v"].shape == (2048, 8, 16)
 
 
-def test_more_positions_than_there_are_is_refused(split) -> None:
+def test_more_than_there_is_is_refused(split) -> None:
     with pytest.raises(ValueError, match="2048 positions .knob length., 4096 are asked for"):
         TASK.workload("forward@4096", layer(8, 8), split, None)
+    with pytest.raises(ValueError, match="there are 8 heads, 16 are asked for"):
+        TASK.workload("forward@64", layer(16, 2), split, None)

@@ -132,7 +132,9 @@ def test_workloads_answer_what_the_model_answers(tiny) -> None:
     assert torch.allclose(prefill.call(), whole[:, 99], atol=1e-5)
     for _ in range(3):  # every call stands behind the same 100 characters
         assert torch.allclose(decode.call(), whole[:, 100], atol=1e-5)
-    assert task.counted(model, data["test"], run) == {"cache_bytes": 2 * task.depth * task.context * task.width * 4}
+    assert task.counted(model, data["test"], run) == {
+        "cache_bytes": 2 * task.depth * task.context * task.width * 4
+    }
 
 
 def test_more_text_than_there_is_is_refused(tiny) -> None:

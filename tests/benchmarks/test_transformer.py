@@ -45,7 +45,10 @@ def naive(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 def test_attend_is_the_definition(heads: int, kv_heads: int, causal: bool) -> None:
     layer = Attention(16, heads, kv_heads, head_width=4, causal=causal)
     for queries, keys in ((7, 7), (1, 7), (3, 7)):
-        q, k, v = (torch.randn(2, n, m, 4).double() for n, m in ((heads, queries), (kv_heads, keys), (kv_heads, keys)))
+        q, k, v = (
+            torch.randn(2, n, m, 4).double()
+            for n, m in ((heads, queries), (kv_heads, keys), (kv_heads, keys))
+        )
         assert torch.allclose(layer.attend(q, k, v), naive(q, k, v, layer.mask(queries, keys)), atol=1e-12)
 
 
@@ -82,7 +85,9 @@ def test_cache_bytes_by_hand(kv_heads: int) -> None:
     cache = model.new_cache()
     assert cache.bytes() == 0
     model.prefill(tokens(batch=3, length=10), cache)
-    assert cache.bytes() == 2 * 2 * 3 * kv_heads * 10 * 4 * 4  # k and v, layers, batch, heads, tokens, width, float32
+    assert (
+        cache.bytes() == 2 * 2 * 3 * kv_heads * 10 * 4 * 4
+    )  # k and v, layers, batch, heads, tokens, width, float32
 
 
 def test_cache_returns_what_was_put_in() -> None:
@@ -195,7 +200,8 @@ def test_slots_are_functions_of_layer_and_width() -> None:
         norm=slot("norm", lambda width: nn.LayerNorm(width)),
     )  # fmt: skip
     assert sorted(asked) == sorted(
-        [(name, layer, 16) for name in ("mixer", "ffn", "norm", "norm") for layer in (0, 1)] + [("norm", 2, 16)]
+        [(name, layer, 16) for name in ("mixer", "ffn", "norm", "norm") for layer in (0, 1)]
+        + [("norm", 2, 16)]
     )
     assert model(tokens()).shape == (3, 20, 11)
 

@@ -147,7 +147,7 @@ def test_a_pool_keeps_its_choice_as_tensors() -> None:
 
 @pytest.mark.parametrize("memory", ["full", "masked"])
 def test_an_endpoint_agent_is_the_local_agent(memory: str) -> None:
-    """Greedy, so the words must be the same; tokens as the endpoint reports them must be what the engine bills."""
+    """Greedy, so the words must be the same; the tokens reported must be what the engine bills."""
     method = EndpointAgent(memory=memory)
     model = TASK.model(run(method))
     asked = questions(run(method).valid)

@@ -73,7 +73,9 @@ def test_torchs_own_muon_goes_the_same_way(scale, name: str) -> None:
     theirs = [nn.Parameter(weight.detach().clone()) for weight in ours]
     start = [weight.detach().clone() for weight in ours]
     mine = Orthogonal(ours, 0.02, 0.95, 0.1, newton_schulz, scale)
-    peer = torch.optim.Muon(theirs, lr=0.02, momentum=0.95, weight_decay=0.1, nesterov=True, adjust_lr_fn=name)
+    peer = torch.optim.Muon(
+        theirs, lr=0.02, momentum=0.95, weight_decay=0.1, nesterov=True, adjust_lr_fn=name
+    )
     for _ in range(4):
         for a, b in zip(ours, theirs, strict=True):
             a.grad = torch.randn_like(a)
@@ -124,7 +126,9 @@ def test_the_loop_scales_all_rates_and_both_parts_move(monkeypatch: pytest.Monke
     rates: list[list[float]] = []
     step = Joined.step
     monkeypatch.setattr(
-        Joined, "step", lambda self: (rates.append([group["lr"] for group in self.param_groups]), step(self))[1]
+        Joined,
+        "step",
+        lambda self: (rates.append([group["lr"] for group in self.param_groups]), step(self))[1],
     )
     model = task.model(run)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -141,5 +145,7 @@ def test_decay_acts_on_matrices_only() -> None:
     model = Decoder(11, 16, 1, 4)
     recipe = TextGpt().recipe
     optimizer = adamw(recipe, others(model, hidden_matrices(model)))
-    decays = {tuple(p.shape): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    decays = {
+        tuple(p.shape): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
+    }
     assert decays == {(11, 16): 0.1, (16,): 0.0}

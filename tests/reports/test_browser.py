@@ -1,4 +1,4 @@
-"""A real browser opens the pages from a disk: the script runs under the policy, tables sort and filter, a phone suffices."""
+"""A real browser opens the pages from a disk: the script runs, tables sort and filter, a phone suffices."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ SORT = """
   var table = Array.prototype.filter.call(page.querySelectorAll("table"), function (t) {
     return /every arm/.test(t.caption.textContent) && t.tBodies[0].rows.length > 8; })[0];
   var heads = table.tHead.rows[0].cells, at = 2;
-  function column() { return Array.prototype.map.call(table.tBodies[0].rows, function (r) { return r.cells[at].dataset.sort; }); }
+  function column() {
+    return Array.prototype.map.call(table.tBodies[0].rows, function (r) { return r.cells[at].dataset.sort; });
+  }
   heads[at].querySelector("button").click(); var up = column();
   heads[at].querySelector("button").click(); var down = column();
   var input = table.parentNode.parentNode.querySelector("input"); input.value = "int8";
@@ -42,7 +44,8 @@ SORT = """
 """
 PHONE = """
   var root = page.documentElement;
-  return {wide: root.scrollWidth, window: root.clientWidth, font: page.defaultView.getComputedStyle(page.body).fontSize};
+  var font = page.defaultView.getComputedStyle(page.body).fontSize;
+  return {wide: root.scrollWidth, window: root.clientWidth, font: font};
 """
 
 
@@ -52,7 +55,8 @@ def visit(page: Path, folder: Path, script: str, width: int = 1280) -> tuple[Any
     harness.write_text(HARNESS % (html.escape(page.as_uri()), width, script))
     assert BROWSER is not None
     command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--host-rules=MAP * ~NOTFOUND",
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+        "--host-rules=MAP * ~NOTFOUND",
         f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr", "--virtual-time-budget=4000",
         f"--window-size={max(width, 500)},1000", "--dump-dom", harness.as_uri(),
     ]  # fmt: skip

@@ -80,7 +80,7 @@ def row_at(low: float, effect: float, high: float, **more: Any) -> Row:
 def test_positions_stay_on_the_axis_and_in_order(ends: list[float]) -> None:
     forest = forest_of(row_at(*ends))
     at = [forest.at(x) for x in ends]
-    assert at == sorted(at) and 0.0 <= at[0] and at[-1] <= 1.0
+    assert at == sorted(at) and at[0] >= 0.0 and at[-1] <= 1.0
     assert forest.left >= 3 and forest.right >= 3
     assert all((forest.at(x) > forest.at(0.0)) == (x > 0) for x in ends if abs(x) > 1e-9)
 

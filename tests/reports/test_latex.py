@@ -19,8 +19,8 @@ from tests.reports import golden
 latex = pytest.mark.skipif(shutil.which("latexmk") is None, reason="latexmk is not installed")
 #: Commands that `escape` may write; whatever else stands after a backslash came from the text.
 OWN = {
-    "textbackslash", "textasciicircum", "textasciitilde", "ensuremath", "ldots", "times", "pm", "infty", "mu", "cdot",
-    "leq", "geq", "to", "circ", "ss", "c", "allowbreak",
+    "textbackslash", "textasciicircum", "textasciitilde", "ensuremath", "ldots", "times", "pm", "infty", "mu",
+    "cdot", "leq", "geq", "to", "circ", "ss", "c", "allowbreak",
 }  # fmt: skip
 
 

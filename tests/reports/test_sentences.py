@@ -48,6 +48,7 @@ def check_of(content: Content, claim: str) -> dict[str, Any]:
             ["Not tested here: needs a GPU with sparse tensor cores, where the paper reports “1.6x”"],
         ),
         ("more-goodput", ["modelled; asked: above 1.2×"]),
+        ("mostly", ["the share of draws of goodput is 81% [77, 85]", "asked: above 50%"]),
         (
             "gradual-over-oneshot",
             ["unclear here (grade B), since the positive control (accuracy) has not come out"],

@@ -1,4 +1,4 @@
-"""Pages: whole, offline, small, under a policy that holds, with numbers that are those of the rows, and disarmed."""
+"""Pages: whole, offline, small, disarmed, under a policy that holds, with the numbers of the rows."""
 
 from __future__ import annotations
 
