@@ -95,10 +95,15 @@ def make_layer(entry: dict[str, Any]) -> nn.Module:
 @torch.no_grad()
 def bake(model: nn.Module) -> nn.Module:
     """Make parametrisations (masks and the like) part of the weights, so that what is stored is what is served."""
-    for module in model.modules():
-        if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    for module in list(model.modules()):
+        if not parametrize.is_parametrized(module):
+            continue
+        values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
+        # torch's remove_parametrizations edits the class, which a copy shares with the model that still trains
+        module.__class__ = type(module).__bases__[0]
+        del module.parametrizations
+        for name, value in values.items():
+            module.register_parameter(name, nn.Parameter(value))
     return model.eval()
 
 

@@ -21,10 +21,12 @@ def cost_of_pass(table: Table, check: Mapping[str, Any]) -> Effect:
     method on log C - log R. E[C] / E[R] is the claim's quantity, not E[C / R].
 
     Raises:
-        Missing: a side never succeeds, so that its cost-of-pass is infinite.
+        Missing: a side is no single cell, or never succeeds, so that its cost-of-pass is infinite.
     """
     stem, _, place = check["metric"].partition("@")
     success = (check.get("args") or {}).get("success", "success") + (f"@{place}" if place else "")
+    if not all(isinstance(check.get(side), str) for side in ("of", "over")):
+        raise Missing("cost_of_pass compares one cell (`of`) with one other (`over`)")
     sides = [_linearised(table, check[side], check["metric"], success) for side in ("of", "over")]
     seeds = sorted(set(sides[0]) & set(sides[1]))
     if not seeds:

@@ -89,6 +89,9 @@ def judge_check(table: Table, check: Mapping[str, Any]) -> dict[str, Any]:
     low, high = limits(check, found.scale, found.band)
     interval = found.interval
     verdict = place(interval.low, interval.high, low, high)
+    reason = "" if interval.df else "a single replicate has no interval"
+    if check["quality"] and interval.n == 1 and table.scope["tasks"][check["task"]].get("trains", True):
+        verdict, reason = UNCLEAR, "one seed: another training might say otherwise"
     sense = "above" if high == math.inf else "below" if low == -math.inf else "within"
     line = low if sense == "above" else high
     return {
@@ -112,7 +115,7 @@ def judge_check(table: Table, check: Mapping[str, Any]) -> dict[str, Any]:
         "note": found.note,
         "replicates": list(interval.replicates),
         "robust": _robust(check, found, verdict),
-        "reason": "" if interval.df else "a single replicate has no interval",
+        "reason": reason,
     }
 
 

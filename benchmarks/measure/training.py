@@ -31,7 +31,8 @@ class StepRunner:
         self._advance = self._ending = self._resting = False
         self._begun: tuple[float, ...] = ()
         self._sample: tuple[float, ...] = ()
-        self.phase, self.phases, self.finished = "", [], False
+        self.phase, self.finished = "", False
+        self.phases: list[str] = []
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, args=(fit,), daemon=True)
         self._thread.start()

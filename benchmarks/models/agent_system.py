@@ -18,9 +18,6 @@ class Agent(nn.Module):
         mark: share of right pages that carry the search tool's title mark.
     """
 
-    #: Whether the outcomes hold floating-point operations; an endpoint tells only tokens.
-    counts_flops = True
-
     def __init__(self, lm: AgentModel, config: AgentConfig | None = None, mark: float = 1.0) -> None:
         super().__init__()
         self.lm, self.config, self.mark = lm, config or AgentConfig(), mark

@@ -7,6 +7,7 @@ width (they are padded on the left), so every row stands at the same position.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,9 +119,9 @@ def pick(logits: Tensor, uniform: Tensor | None, temperature: float = 1.0) -> Te
     return (share <= uniform[:, None].double() * share[:, -1:]).sum(-1)
 
 
-def uniforms(rows: int, room: int, *key: int) -> Tensor:
-    """Numbers for `answer`, `[rows, room]`; row i is the same for every `rows` above i."""
-    drawn = [np.random.default_rng([*key, row]).random(room, np.float32) for row in range(rows)]
+def uniforms(keys: Iterable[Sequence[int]], room: int) -> Tensor:
+    """Numbers for `answer`, `[rows, room]`: those of a row follow from its key alone."""
+    drawn = [np.random.default_rng(list(key)).random(room, np.float32) for key in keys]
     return torch.from_numpy(np.stack(drawn))
 
 

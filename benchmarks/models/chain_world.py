@@ -146,6 +146,11 @@ class Prompts:
         """Tokens of a prompt, padding included."""
         return prompt_width(self.ops.shape[1])
 
+    def numbers(self) -> list[tuple[int, ...]]:
+        """Each prompt as numbers: its value and its operations."""
+        rows = zip(self.start.tolist(), self.ops.tolist(), self.level.tolist(), strict=True)
+        return [(start, *ops[:level]) for start, ops, level in rows]
+
     def repeat(self, times: int) -> Prompts:
         """Every prompt `times` times in a row: the groups of a policy update."""
         return self[np.repeat(np.arange(len(self)), times)]
@@ -204,12 +209,21 @@ def draw(
         bucket = _bucket(drawn)
         parts.append(drawn[np.flatnonzero((low <= bucket) & (bucket < high))[:missing]])
         missing -= len(parts[-1])
-    return Prompts(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Prompts)))
+    return _joined(parts)
 
 
 def draw_per_level(each: int, world: World, rng: np.random.Generator, split: str) -> Prompts:
-    """`each` prompts of every level, in order of the level."""
-    parts = [draw(each, world, rng, split, level) for level in range(1, world.levels + 1)]
+    """`each` prompts of every level, in order of the level; they differ as far as the split has so many."""
+    parts = []
+    for level in range(1, world.levels + 1):
+        drawn = draw(8 * each, world, rng, split, level)
+        first = np.unique(drawn.tokens(), axis=0, return_index=True)[1]
+        again = np.setdiff1d(np.arange(len(drawn)), first)
+        parts.append(drawn[np.concatenate((np.sort(first), again))[:each]])
+    return _joined(parts)
+
+
+def _joined(parts: list[Prompts]) -> Prompts:
     return Prompts(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Prompts)))
 
 

@@ -197,6 +197,13 @@ class ArithGpt(Task):
         numbers = None if uniforms is None else uniforms.to(prompts.device)
         return answer(system, prompts, self.room, chain.END, chain.PAD, numbers)
 
+    def luck(self, items: Split, seed: int, tries: int = 1) -> Tensor:
+        """Numbers for `answer`, `[items * tries, room]`; they follow from item, seed and try."""
+        from benchmarks.models.chain_decode import uniforms
+
+        keys = [(seed, attempt, *key) for key in self.chains(items).numbers() for attempt in range(tries)]
+        return uniforms(keys, self.room)
+
     def verify(self, items: Split, answers: Tensor) -> np.ndarray:
         """Whether each of the written answers `[items, t]` ends with the right value, bool `[items]`."""
         return chain.verify(self.chains(items), answers.cpu().numpy())
@@ -209,20 +216,17 @@ class ArithGpt(Task):
     def anatomy(self, system: Any, items: Split, seed: int) -> dict[str, float]:
         """What answers at temperature 1 are made of: rates of `chain_anatomy`, as far as they are defined."""
         from benchmarks.models.chain_anatomy import dissect
-        from benchmarks.models.chain_decode import uniforms
 
-        answers = self.answer(system, items, uniforms(len(items["level"]), self.room, seed, 0))
+        answers = self.answer(system, items, self.luck(items, seed))
         rates = dissect(self.chains(items), answers.tokens.cpu().numpy()).rates()
         return {name: rate for name, rate in rates.items() if rate == rate}
 
     def score(self, system: Any, split: Split, run: Run) -> dict[str, Scores]:
         """Shares of right answers, and their tokens."""
-        from benchmarks.models.chain_decode import uniforms
-
         count = len(split["level"])
         greedy = self.answer(system, split)
         repeated = repeat(split, self.tries)
-        drawn = self.answer(system, repeated, uniforms(count * self.tries, self.room, run.seed, count))
+        drawn = self.answer(system, repeated, self.luck(split, run.seed, self.tries))
         right = self.verify(repeated, drawn.tokens).reshape(count, self.tries)
         values = {
             "accuracy": right.mean(1),
@@ -238,15 +242,13 @@ class ArithGpt(Task):
         """Reading written answers, or answering prompts until the end mark."""
         import torch
 
-        from benchmarks.models.chain_decode import uniforms
-
         count = int(name.removeprefix("read").removeprefix("batch"))
         # every level alike; a single prompt is one of middle length
         middle = (split["level"] == (self.levels + 1) // 2).nonzero()[0]
         rows = torch.arange(count) * len(split["level"]) // count if count > 1 else middle
         items = {key: value[rows] for key, value in split.items()}
         tokens = items["tokens"][:, : self.prompt_width + int(items["length"].max())].long()
-        numbers = uniforms(count, self.room, run.seed, count)
+        numbers = self.luck(items, run.seed)
 
         def read() -> Tensor:
             with torch.inference_mode():

@@ -100,15 +100,14 @@ class ToolAgents(Task):
         size = (system.body_weights / REFERENCE) ** self.size_exponent
         found = {
             "price": [size * (cost.billed + self.output_factor * cost.generated) for cost in spent],
+            "mflop": [cost.flops / 1e6 + self.tool_mflop * cost.calls for cost in spent],
             "tokens": [cost.api_tokens for cost in spent],
             "tool_calls": [cost.calls for cost in spent],
         }
-        if system.counts_flops:
-            found["mflop"] = [cost.flops / 1e6 + self.tool_mflop * cost.calls for cost in spent]
         return {name: np.array(values, dtype=float) for name, values in found.items()}
 
     def score(self, system: Any, split: Split, run: Run) -> dict[str, Scores]:
-        """All metrics, with the level as axis; an endpoint, which tells only tokens, has no `mflop`."""
+        """All metrics, with the level as axis."""
         axes = {"level": split["level"].cpu().numpy()}
         return {name: Scores(values, axes) for name, values in self.ask(system, split, run).items()}
 

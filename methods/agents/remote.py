@@ -55,10 +55,8 @@ class RemoteAgent:
         model: the name of the model there.
         config: how the agent works.
         mark: share of right pages that carry the search tool's title mark.
-        body_weights: size that the price of a token goes by.
+        body_weights: size that the price of a token and its operations (two a weight, no reuse) go by.
     """
-
-    counts_flops = False
 
     def __init__(self, chat: Chat, model: str, config: AgentConfig, mark: float, body_weights: int) -> None:
         self.chat, self.model, self.config, self.mark = chat, model, config, mark
@@ -82,7 +80,7 @@ class RemoteAgent:
         while not status:
             reply = self._ask(w.render(context(head, steps, config.memory)), seed, task, number, len(steps))
             read, written = reply.prompt_tokens, reply.completion_tokens
-            cost += Cost(0, read + written, written, read, 0)
+            cost += Cost(0, read + written, written, read, 2 * self.body_weights * (read + written))
             step = Step(*read_reply(reply.text))
             steps.append(step)
             if not step.action:

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class ShuffledReward(GroupPolicy, Method):
     """GRPO in which the rewards of each group are dealt out anew at random.
 
-    Paper: none; whatever this gains comes from updating at all (sharper answers, the clip), not from the
-    reward. Deviations: those of Grpo.
+    Paper: none; whatever this gains comes from updating at all, not from what the reward says.
+    Deviations: those of Grpo.
     """
 
     needs = ("verify",)
     cost_depends_on_weights = True
-    cpu_factor = 1.7
+    cpu_factor = 0.8
     small = {"turns": 2, "prompts": 4, "group": 4, "minibatches": 2}
 
     def rewards(self, rolled: Rollouts, run: Run) -> Tensor:

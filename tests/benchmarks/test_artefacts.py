@@ -209,6 +209,24 @@ def test_masks_are_baked_and_exact() -> None:
     assert torch.equal(baked.parts[0].weight == 0, (torch.arange(64).view(8, 8) % 3 == 0) | (expected == 0))
 
 
+def test_a_baked_copy_leaves_the_model_as_it_was() -> None:
+    """`log.keep` bakes a copy in the middle of training: the model must go on with its masks."""
+
+    class Half(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            return weight * 0.5
+
+    net = trained()
+    parametrize.register_parametrization(net.parts[0], "weight", Half())
+    before = net(X)
+    for _ in range(2):
+        kept = artefacts.bake(copy.deepcopy(net))
+        assert torch.equal(kept(X), before) and type(kept.parts[0]) is nn.Linear
+        assert torch.equal(net(X), before) and parametrize.is_parametrized(net.parts[0])
+    net(X).sum().backward()
+    assert net.parts[0].parametrizations.weight.original.grad is not None
+
+
 # -------------------------------------------------------------------- files
 
 

@@ -89,6 +89,14 @@ def test_levels_and_factors_are_kept():
     )
 
 
+def test_prompts_per_level_differ_as_long_as_there_are_any():
+    world = World(levels=2)
+    few, many = (draw_per_level(each, world, RNG(3), "test") for each in (60, 300))
+    assert len(set(few.numbers())) == 120
+    distinct = {key for key in many.numbers() if len(key) == 2}
+    assert len(many) == 600 and 100 < len(distinct) < 200
+
+
 def test_plain_traces_are_always_right_and_verbose_ones_mostly():
     for world, low, high in ((World.plain(), 1.0, 1.0), (World(), 0.9, 0.99)):
         prompts = draw(2000, world, RNG(5))

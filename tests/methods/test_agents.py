@@ -158,7 +158,10 @@ def test_an_endpoint_agent_is_the_local_agent(memory: str) -> None:
         assert there.cost.calls == here.cost.calls
         assert (there.cost.billed, there.cost.generated) == (here.cost.billed, here.cost.generated)
     scores = TASK.score(method.serve(model, run(method)), run(method).valid, run(method))
-    assert "mflop" not in scores and scores["price"].values.min() > 0
+    operations = 2 * model.body_weights * scores["tokens"].values + 2e6 * scores["tool_calls"].values
+    assert scores["mflop"].values == pytest.approx(operations / 1e6)
+    with pytest.raises(ValueError, match="say `weights`"):
+        EndpointAgent(url="http://127.0.0.1:9/v1").serve(model, run(method))
 
 
 def test_limits_and_tries_through_an_endpoint() -> None:
@@ -184,7 +187,7 @@ def test_recordings_replay_without_an_endpoint(tmp_path: Path) -> None:
     assert len(lines) == len(set(lines)) and json.loads(lines[0])["request"]["model"] == "agent"
     second = recorder.serve(model, run(recorder)).answer(asked, 0)
     assert path.read_text().splitlines() == lines  # nothing is asked twice
-    replayed = EndpointAgent(url="http://127.0.0.1:9/v1", recording=str(path))  # nobody listens there
+    replayed = EndpointAgent(url="http://127.0.0.1:9/v1", weights=26_624, recording=str(path))
     third = replayed.serve(model, run(replayed)).answer(asked, 0)
     assert first == second == third
     with pytest.raises(EndpointError, match="no recorded reply to .*record it again"):

@@ -12,7 +12,9 @@ import inspect
 import json
 import math
 import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -36,6 +38,8 @@ from tests.conftest import House, index_folder, load_index_once
 ROOT = Path(__file__).resolve().parents[2]
 #: True once nobody is in the middle of writing a file: then a file that raises, and a method without a task, fail here.
 STRICT = False
+#: CPU seconds that a pair with small knobs may take; most take one.
+LIMIT_CPU_S = 15.0
 #: Items of the slice on which batches are cut in two.
 ITEMS = 64
 
@@ -149,6 +153,28 @@ def ran(done: Done) -> Done:
     return done
 
 
+class TooSlowError(Exception):
+    """A small run is not small."""
+
+
+@contextmanager
+def cpu_limit(seconds: float) -> Iterator[None]:
+    """Ends what takes more CPU time of this process."""
+
+    def stop(*_: Any) -> None:
+        raise TooSlowError(
+            f"takes more than {seconds:.0f} CPU-s: say smaller knobs in `small` of the method or its task"
+        )
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
 def attempt(task: str, method: str, house: House, index: Any) -> Done:
     """Train and score a pair with small knobs, in this process."""
     result = Done(index["methods"][method], index["tasks"][task])
@@ -159,9 +185,10 @@ def attempt(task: str, method: str, house: House, index: Any) -> Done:
     house.write_plan(cards=["pair"], small=True)
     house.write_card("pair", runs=[{"task": {task: {}}, "methods": {method: {}}}])
     try:
-        plan = house.plan()
-        house.prepare(plan)
-        run_plan(plan, method, result, house)
+        with cpu_limit(LIMIT_CPU_S):
+            plan = house.plan()
+            house.prepare(plan)
+            run_plan(plan, result, house)
     except ImportError as error:
         result.skipped = f"{error.name or error} is not installed"
     except Exception as error:  # told by test_it_runs_on_a_small_task
@@ -170,13 +197,14 @@ def attempt(task: str, method: str, house: House, index: Any) -> Done:
     return result
 
 
-def run_plan(plan: Plan, method: str, result: Done, house: House) -> None:
+def run_plan(plan: Plan, result: Done, house: House) -> None:
     store = Store(house.results)
     data = {cell.system: chunk.data for chunk in plan.chunks.values() for cell in chunk.cells}
+    arm = plan.cards[0].runs[0].arms[-1].id
     for cell in plan.cells:  # starts stand first
         spec = json.loads(json.dumps(cell.spec()))
         world = execute.World(store, plan.index, house.results / "data" / data[cell.system])
-        wanted = cell.arm.method["method"] == method and cell is plan.cells[-1]
+        wanted = cell.arm.id == arm
         if wanted:
             result.spec, result.world = spec, world
         if wanted or not store.has_artefact(cell.artefact):

@@ -1,4 +1,5 @@
 # What all rules share: the plan, and the get_* helpers that look things up in it.
+import shutil
 import sys
 from pathlib import Path
 
@@ -74,7 +75,6 @@ def chunk_files(names):
 
 def views(scope):
     # the digest-named table *and* the page: an up-to-date page would hide what is missing above it
-    return [
-        f"results/tables/{PLAN.table(scope)}.parquet",
-        f"results/report/{PLAN.name}/{scope}/index.html",
-    ]
+    page = f"results/report/{PLAN.name}/{scope}/"
+    files = [f"results/tables/{PLAN.table(scope)}.parquet", page + "index.html"]
+    return files + ([page + "report.pdf"] if shutil.which("latexmk") else [])

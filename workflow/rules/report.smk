@@ -21,6 +21,20 @@ rule report:
         "printf %s {params.scope:q} | python -m reports page --scope-json-on-stdin --table {input:q} --out {output:q} > {log:q} 2>&1"
 
 
+rule pdf:
+    # only where latexmk is found: views() asks for it or not when the workflow is read
+    input:
+        "results/report/%s/{scope}/index.html" % PLAN.name,
+    output:
+        "results/report/%s/{scope}/report.pdf" % PLAN.name,
+    log:
+        "results/logs/pdf/%s.{scope}.log" % PLAN.name,
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m reports pdf --out {output:q} > {log:q} 2>&1"
+
+
 rule so_far:
     log:
         "results/logs/so_far.log",
