@@ -1,4 +1,7 @@
-"""The jobs as commands: python -m benchmarks data | train | measure | collect --out FILE < SPEC (collect: file names, one a line)."""
+"""The jobs as commands: python -m benchmarks data | train | measure | collect --out FILE < SPEC.
+
+The spec is JSON; that of collect is a list of files, one a line.
+"""
 
 from __future__ import annotations
 

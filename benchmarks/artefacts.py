@@ -24,7 +24,11 @@ from benchmarks.run import MethodError
 
 #: How plain torch layers are described; others must be a `Layer` or come from the builder.
 PLAIN = {
-    "Linear": lambda m: {"in_features": m.in_features, "out_features": m.out_features, "bias": m.bias is not None},
+    "Linear": lambda m: {
+        "in_features": m.in_features,
+        "out_features": m.out_features,
+        "bias": m.bias is not None,
+    },
     "Conv2d": lambda m: {
         "in_channels": m.in_channels,
         "out_channels": m.out_channels,
@@ -139,7 +143,9 @@ def save(
     temporary.rename(folder)
 
 
-def _write_model(folder: Path, model: nn.Module, spec: dict[str, Any], fresh: Callable[[], nn.Module]) -> None:
+def _write_model(
+    folder: Path, model: nn.Module, spec: dict[str, Any], fresh: Callable[[], nn.Module]
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
     built = fresh()

@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from benchmarks import digests
-from benchmarks.cards import Arm, Card, stands_on_start
+from benchmarks.cards import Arm, Card
 from benchmarks.digests import HARNESS_VERSION, ROOT, digest
+from benchmarks.resolver import stands_on_start
 
 
 @dataclass
@@ -112,7 +113,7 @@ class Cells:
 
     @cached_property
     def torch(self) -> str:
-        """torch's major and minor version, without importing it."""
+        """Torch's major and minor version, without importing it."""
         return ".".join(package_version("torch").split(".")[:2])
 
     def cell(self, arm: Arm, seed: int) -> Cell:
@@ -167,6 +168,7 @@ class Cells:
 
 
 def forecast_cpu_s(entry: Any, task: Any, knobs: Mapping[str, Any]) -> float:
+    """CPU seconds of training and scoring one cell, by what task and method say."""
     if not entry or not task:
         return 0.5
     trains = task["trains"] and ("adapt" in entry["stages"] or not stands_on_start(entry["stages"]))
@@ -174,7 +176,7 @@ def forecast_cpu_s(entry: Any, task: Any, knobs: Mapping[str, Any]) -> float:
     return share * task["train_cpu_s"] * entry["cpu_factor"] + task["score_cpu_s"]
 
 
-def ref_key(ref: Mapping[str, Any]) -> str:
+def ref_key(ref: Any) -> str:
     """A canonical reference as text: how `run.load` finds a cell."""
     return json.dumps(ref, sort_keys=True, separators=(",", ":"))
 

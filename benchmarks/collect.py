@@ -72,7 +72,13 @@ def _cell_rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for metric, value in record["cost"].items():
         name, _, workload = metric.partition("@")
         reason = record["cost_reasons"].get(metric, "")
-        yield common | {"metric": metric, "basis": basis, "value": value, "workload": workload, "reason": reason}
+        yield common | {
+            "metric": metric,
+            "basis": basis,
+            "value": value,
+            "workload": workload,
+            "reason": reason,
+        }
     stages = training.get("stage_cpu_s", {})
     for name, seconds in {**stages, "stages": sum(stages.values())}.items() if stages else ():
         yield common | {"metric": f"{name}_cpu_s", "basis": "measured", "value": seconds}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -28,7 +29,9 @@ def size_costs(model: nn.Module) -> dict[str, int]:
     params = sum(tensor.numel() for tensor in plain) + sum(layer.stored_params() for layer in layers)
     zeros = sum(int((tensor == 0).sum()) for tensor in plain if tensor.ndim > 1)
     zeros += sum(layer.stored_params() - layer.nonzero() for layer in layers)
-    stored = sum(dense_bytes(tensor.detach()) for tensor in plain) + sum(layer.stored_bytes() for layer in layers)
+    stored = sum(dense_bytes(tensor.detach()) for tensor in plain) + sum(
+        layer.stored_bytes() for layer in layers
+    )
     stored += sum(tensor.numel() * tensor.element_size() for tensor in buffers)
     return {"params": params, "nonzero": params - zeros, "stored_bytes": stored}
 
@@ -63,6 +66,18 @@ def workload_costs(name: str, system: Any, split: Split, run: Run) -> tuple[dict
     return values, reasons
 
 
+#: From a module to its faster form, or None where it has none.
+Maker = Callable[[nn.Module], nn.Module | None]
+
+
+def _kernel(name: str, module: nn.Module) -> nn.Module | None:
+    return module.kernels().get(name) if isinstance(module, Layer) else None
+
+
+def _sparse(name: str, module: nn.Module) -> nn.Module | None:
+    return sparse_forms(module).get(name) if isinstance(module, nn.Linear) else None
+
+
 def forms(model: Any) -> dict[str, Any]:
     """The forms in which a finished model can be timed, by name.
 
@@ -73,17 +88,12 @@ def forms(model: Any) -> dict[str, Any]:
         return {"system": model}
     layers = [module for module in model.modules() if isinstance(module, Layer)]
     found: dict[str, Any] = {} if layers else {"dense": model}
-    makers: dict[str, Callable[[nn.Module], nn.Module | None]] = {}
-    for layer in layers:
-        for kernel in layer.kernels():
-            makers[kernel] = lambda module, kernel=kernel: (
-                module.kernels().get(kernel) if isinstance(module, Layer) else None
-            )
-    if not layers:
-        for kernel in {name for m in model.modules() if isinstance(m, nn.Linear) for name in sparse_forms(m)}:
-            makers[kernel] = lambda module, kernel=kernel: (
-                sparse_forms(module).get(kernel) if isinstance(module, nn.Linear) else None
-            )
+    if layers:
+        names = {name for layer in layers for name in layer.kernels()}
+        makers: dict[str, Maker] = {name: partial(_kernel, name) for name in names}
+    else:
+        linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
+        makers = {name: partial(_sparse, name) for name in {name for m in linears for name in sparse_forms(m)}}
     for name, make in sorted(makers.items()):
         form = _replaced(model, make)
         if name in ("csr", "bsr") or all(not isinstance(module, Layer) for module in form.modules()):
@@ -92,7 +102,7 @@ def forms(model: Any) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _replaced(model: nn.Module, make: Callable[[nn.Module], nn.Module | None]) -> nn.Module:
+def _replaced(model: nn.Module, make: Maker) -> nn.Module:
     """A copy of the model with every layer replaced for which `make` has something faster."""
     whole = make(model)
     if whole is not None:

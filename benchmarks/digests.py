@@ -42,7 +42,9 @@ def _write(node: Any, put: Any) -> None:
         put(f"({type(node).__name__}")
         for name in node._fields:
             value = getattr(node, name, None)
-            if name == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if name == "body" and isinstance(
+                node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+            ):
                 value = _without_docstring(value)
             # fields that are absent on one Python and empty on another say nothing
             if value is None or value == [] or name in ("ctx", "kind", "type_comment"):
@@ -62,7 +64,11 @@ def _write(node: Any, put: Any) -> None:
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     first = body[0] if body else None
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
         return body[1:]
     return body
 
@@ -128,4 +134,6 @@ def _syntax_digest(file: Path, _mtime: int) -> str:
 def source_digest(paths: Iterable[Path], root: Path = ROOT) -> str:
     """One digest over the syntax of files; where a file outside the project lies says nothing."""
     names = {path: _relative(path, root) if path.is_relative_to(root) else path.name for path in set(paths)}
-    return digest({name: _syntax_digest(path, path.stat().st_mtime_ns) for path, name in sorted(names.items())})
+    return digest(
+        {name: _syntax_digest(path, path.stat().st_mtime_ns) for path, name in sorted(names.items())}
+    )

@@ -105,7 +105,9 @@ def load_index(results: Path | str = "results") -> dict[str, Any]:
         if child.returncode == NAME_TAKEN:
             raise InputError(child.stderr.strip().splitlines()[-1])
         if child.returncode:
-            raise InputError(f"the index of tasks and methods could not be made: {child.stderr.strip()[-2000:]}")
+            raise InputError(
+                f"the index of tasks and methods could not be made: {child.stderr.strip()[-2000:]}"
+            )
         index = json.loads(child.stdout)
         write_json(path, index)
     return index

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import resource
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cards import stands_on_start  # noqa: F401 - imported before the fork, for its children
+from benchmarks.children import HARNESS_BUG, TIMEOUT, in_child
 from benchmarks.digests import ROOT
 from benchmarks.host import flock, lease
 from benchmarks.index import load_index
 from benchmarks.records import FINAL, Store, dump, read_json, write_json, write_text
-
-#: Exit status of a child for a bug of the harness: its job fails after its other cells.
-HARNESS_BUG = 70
 
 
 def prepare_data(spec: Mapping[str, Any], out: Path) -> None:
@@ -49,7 +44,10 @@ def prepare_data(spec: Mapping[str, Any], out: Path) -> None:
         if len(lengths) > 1:
             raise SystemExit(f"{spec['task']}: split {name}: arrays of different lengths {sorted(lengths)}")
         if arrays:
-            save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, temporary / f"{name}.safetensors")
+            save_file(
+                {key: np.ascontiguousarray(value) for key, value in arrays.items()},
+                temporary / f"{name}.safetensors",
+            )
     shutil.rmtree(out, ignore_errors=True)
     temporary.rename(out)
 
@@ -67,7 +65,10 @@ def train_chunk(spec: Mapping[str, Any], out: Path) -> int:
         broken = [cell for cell in spec["cells"] if not job.settle(cell)]
     if broken:
         names = ", ".join(f"{cell['method']} seed {cell['seed']}" for cell in broken)
-        print(f"a bug of the harness stopped {len(broken)} cells ({names}): see the traceback above", file=sys.stderr)
+        print(
+            f"a bug of the harness stopped {len(broken)} cells ({names}): see the traceback above",
+            file=sys.stderr,
+        )
         return 1
     records = [job.store.cell(cell["record"]).read_text() for cell in spec["cells"]]
     write_text(out, "".join(records))
@@ -106,7 +107,7 @@ class TrainJob:
             return True
 
     def _attempt(self, cell: Mapping[str, Any]) -> dict[str, Any] | None:
-        from benchmarks.execute import blank
+        from benchmarks.scoring import blank
 
         unmet = self._unmet(cell)
         if unmet:
@@ -114,7 +115,10 @@ class TrainJob:
         if cell["method"] in self.world.index["errors"] or cell["task"] in self.world.index["errors"]:
             errors = self.world.index["errors"]
             return blank(cell, "failed", (errors.get(cell["method"]) or errors[cell["task"]])["reason"])
-        self.world.split("train"), self.world.split("test")  # read before the fork, so that children share the pages
+        (
+            self.world.split("train"),
+            self.world.split("test"),
+        )  # read before the fork, so that children share the pages
         outcome = self.store.root / "locks" / f"{cell['record']}.child.json"
         outcome.unlink(missing_ok=True)
         status = in_child(lambda: self._child(cell, outcome), self.limits)
@@ -129,8 +133,9 @@ class TrainJob:
 
     def _child(self, cell: Mapping[str, Any], outcome: Path) -> int:
         """Runs in the child: a record for whatever the method did, an exit status for whatever the harness did."""
-        from benchmarks.execute import blank, score, settle, train, training_costs
+        from benchmarks.execute import settle, train
         from benchmarks.run import Diverged, MethodError
+        from benchmarks.scoring import blank, score, training_costs
 
         settle()
         record = blank(cell, "ok")
@@ -187,73 +192,11 @@ class TrainJob:
             raise SystemExit("sources changed since planning: run again")
 
 
-#: What `in_child` returns for a child that was stopped for its time.
-TIMEOUT = 1000
-
-
 def _warm_up() -> None:
     """The first optimiser of a process loads torch's compiler (1 CPU-s): once here, not once in every child."""
     import torch
 
     torch.optim.SGD([torch.zeros(1)], lr=0.1)
-
-
-def in_child(work: Callable[[], int], limits: Mapping[str, Any]) -> int:
-    """Run `work` in a forked child under limits of time and memory; returns its exit status.
-
-    A negative status is the signal that ended it; TIMEOUT that it was stopped for its time. The fork happens after
-    torch is imported and before any of its threads run. On macOS forking after Objective-C has started is unsafe, so
-    the jobs there run cell by cell in this process (no limits, said in the record's environment).
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if sys.platform == "darwin":
-        return work()
-    pid = os.fork()
-    if pid == 0:
-        status = HARNESS_BUG
-        try:
-            _limit(limits)
-            status = work()
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(status)
-    return _wait(pid, limits["cell_minutes"] * 60)
-
-
-def _limit(limits: Mapping[str, Any]) -> None:
-    """Data segment, not address space: torch reserves far more of the latter than it touches."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    most = int(limits["memory_gb"] * 2**30)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    with contextlib.suppress(Exception):  # a child must not outlive a killed parent
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def _wait(pid: int, seconds: float) -> int:
-    """Wait for the child without polling; an alarm ends it when its time is over."""
-    expired = False
-
-    def stop(*_: Any) -> None:
-        nonlocal expired
-        expired = True
-        os.kill(pid, signal.SIGKILL)
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        _, status = os.waitpid(pid, 0)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    return TIMEOUT if expired else os.waitstatus_to_exitcode(status)
 
 
 def _memory_reason(limits: Mapping[str, Any]) -> str:

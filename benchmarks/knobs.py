@@ -61,7 +61,9 @@ def schema(cls: type) -> list[dict[str, Any]]:
         entry = {"name": field.name, "optional": optional, "default": field.default, **field.metadata}
         entry["kind"] = "cell" if field.metadata.get("cell") else kind
         if entry["kind"] not in (*KINDS, "cell"):
-            raise TypeError(f"{cls.__name__}.{field.name}: a knob is int, float, bool, str or a cell, not {field.type}")
+            raise TypeError(
+                f"{cls.__name__}.{field.name}: a knob is int, float, bool, str or a cell, not {field.type}"
+            )
         knobs.append(entry)
     return knobs
 

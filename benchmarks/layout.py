@@ -36,7 +36,9 @@ class Chunks:
         groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
         for cell in cells:
             name = part or (f"s{cell.seed}" if cell.seed == 0 or cell.needed else "more")
-            groups[cell.arm.task, cell.arm.task_id, cell.arm.method["method"], name, str(cell.depth)].append(cell)
+            groups[cell.arm.task, cell.arm.task_id, cell.arm.method["method"], name, str(cell.depth)].append(
+                cell
+            )
         for (task, task_id, method, name, depth), members in sorted(groups.items()):
             for bucket, some in buckets(members):
                 self._add(task, f"{task}.{method}.{name}{bucket}", [task_id, depth], some)
@@ -60,7 +62,9 @@ class Chunks:
         return f"{arm.task}-{digest([arm.task_knobs, task['source'], task['version'], HARNESS_VERSION])}"
 
 
-def make_rounds(timed: Timed, cells: Iterable[Cell], chunks: Chunks, settings: Mapping[str, Any]) -> dict[str, Round]:
+def make_rounds(
+    timed: Timed, cells: Iterable[Cell], chunks: Chunks, settings: Mapping[str, Any]
+) -> dict[str, Round]:
     """Rounds of a baseline and at most seven cells; the tour's apart, since it has its own number of them."""
     by_system = {cell.system: cell for cell in cells}
     code = digests.source_digest(sorted((ROOT / "benchmarks" / "measure").glob("*.py")))

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import digests, specs
-from benchmarks.cards import Arm, Card, CardRun, Resolver, check_schema, load_card, read_yaml, show
+from benchmarks.cards import Arm, Card, CardRun, check_schema, load_card, read_yaml, show
 from benchmarks.cells import Cell, Cells, Scope
 from benchmarks.digests import ROOT, digest
 from benchmarks.index import load_index, source_files, sources_digest
 from benchmarks.knobs import InputError, check_names
 from benchmarks.layout import Chunks, make_rounds
+from benchmarks.resolver import Resolver
 from benchmarks.sides import resolve_checks
 
 #: CPU seconds of a round's start (import of torch, loading), and of one cell and workload in it.
@@ -94,7 +95,12 @@ class Plan:
         chosen: dict[str, Card] = {}
         for name in names:
             stem = Path(name).stem if name in own else name
-            check_names([stem], {*cards, *families, "core", "extended", "all"}, "card, family or scope", f"{self.name}: cards")
+            check_names(
+                [stem],
+                {*cards, *families, "core", "extended", "all"},
+                "card, family or scope",
+                f"{self.name}: cards",
+            )
             for key, card in cards.items():
                 if stem in (key, "all", card.raw["family"], card.raw["scope"]):
                     chosen[key] = card
@@ -246,7 +252,10 @@ class Plan:
 
     def announce(self, scope: str, cores: int) -> str:
         """One line on what a run of this scope will cost if nothing of it is done yet."""
-        part, cost = self.scopes.get(scope, self.scopes["all"]), self.forecast(scope if scope in self.scopes else "all", cores)
+        part, cost = (
+            self.scopes.get(scope, self.scopes["all"]),
+            self.forecast(scope if scope in self.scopes else "all", cores),
+        )
         return (
             f"{self.name} plan, {scope}: {len(part.cards)} cards, {cost['cells']} cells, {cost['jobs']} jobs; "
             f"forecast {cost['minutes']:.0f} min on {cores} cores from nothing (what is done is passed over; "
@@ -261,7 +270,9 @@ class Plan:
     @property
     def report_code(self) -> str:
         """A digest of the code and templates that make pages."""
-        files = sorted(path for path in (ROOT / "reports").rglob("*") if path.is_file() and path.suffix != ".pyc")
+        files = sorted(
+            path for path in (ROOT / "reports").rglob("*") if path.is_file() and path.suffix != ".pyc"
+        )
         return digest([[path.name, hashlib.sha256(path.read_bytes()).hexdigest()] for path in files])
 
     @property

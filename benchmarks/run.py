@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -71,7 +72,9 @@ class Log:
 
     def note(self, **values: Any) -> None:
         """Put numbers or words beside the record; they enter no cost."""
-        self.notes.update({name: _plain(value, f"run.log.note({name}=...)") for name, value in values.items()})
+        self.notes.update(
+            {name: _plain(value, f"run.log.note({name}=...)") for name, value in values.items()}
+        )
 
     def spend(self, **amounts: float) -> None:
         """Add to what training or search has cost: tokens, tool_calls, env_steps, flops."""
@@ -91,7 +94,9 @@ def _plain(value: Any, where: str) -> Any:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RuntimeError):
         shown = " ".join(repr(value).split())[:60]
-        raise MethodError(f"{where}: a {type(value).__name__} ({shown}) is no finite number or word") from None
+        raise MethodError(
+            f"{where}: a {type(value).__name__} ({shown}) is no finite number or word"
+        ) from None
     return value
 
 
@@ -268,3 +273,10 @@ def shuffled(split: Split, batch: int, steps: int, rng: np.random.Generator) -> 
 def cpu_clock() -> float:
     """Process CPU seconds: what budgets and forecasts are told in."""
     return time.process_time()
+
+
+def seed_all(seed: int) -> None:
+    """Seed every generator that a method might draw from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.cards import Arm, Card, CardRun, Resolver
+from benchmarks.cards import Arm, Card, CardRun
 from benchmarks.knobs import InputError, check_names
+from benchmarks.resolver import Resolver
 
 #: Keys of a check that hold sides.
 SIDES = ("of", "minus", "over")
@@ -24,7 +25,8 @@ def resolve_checks(card: Card, resolver: Resolver) -> dict[str, Any]:
         claims.append({**claim, "checks": checks} if checks else dict(claim))
     controls = {
         sign: [
-            _check(check, card, resolver, f"{where}: controls.{sign}[{number}]") for number, check in enumerate(checks)
+            _check(check, card, resolver, f"{where}: controls.{sign}[{number}]")
+            for number, check in enumerate(checks)
         ]
         for sign, checks in (card.raw.get("controls") or {}).items()
     }
@@ -39,11 +41,18 @@ def _check(check: Mapping[str, Any], card: Card, resolver: Resolver, where: str)
     runs = _runs(check, card, where)
     metric = check["metric"].partition("@")[0]
     task = resolver.index["tasks"].get(runs[0].task)
-    resolved = {**check, "task": runs[0].task, "task_id": runs[0].arms[0].task_id, "baseline": runs[0].baseline.id}
+    resolved = {
+        **check,
+        "task": runs[0].task,
+        "task_id": runs[0].arms[0].task_id,
+        "baseline": runs[0].baseline.id,
+    }
     resolved["quality"] = bool(task) and metric in {entry["name"] for entry in task["metrics"]}
     for key in SIDES:
         if isinstance(check.get(key), list) and "effect" not in check:
-            raise InputError(f"{where}.{key}: a list of cells is for an `effect`; without one a side is one cell")
+            raise InputError(
+                f"{where}.{key}: a list of cells is for an `effect`; without one a side is one cell"
+            )
         if key in check:
             resolved[key] = _side(check[key], runs, resolver, f"{where}.{key}")
     return resolved
@@ -140,7 +149,9 @@ def _knob(method: Mapping[str, Any], knob: str, entry: Mapping[str, Any] | None)
     """A knob of a canonical method, with the default where the canonical form leaves it out."""
     if knob in method["knobs"]:
         return method["knobs"][knob]
-    return next((known["default"] for known in (entry or {"knobs": []})["knobs"] if known["name"] == knob), None)
+    return next(
+        (known["default"] for known in (entry or {"knobs": []})["knobs"] if known["name"] == knob), None
+    )
 
 
 def _matches(knobs: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -17,7 +17,11 @@ INTERNAL = ("source", "files")
 def chunk_text(plan: Plan, name: str) -> str:
     """The spec of a train job."""
     chunk = plan.chunks[name]
-    spec = {"cells": [cell.spec() for cell in chunk.cells], "data": chunk.data, "limits": plan.settings["limits"]}
+    spec = {
+        "cells": [cell.spec() for cell in chunk.cells],
+        "data": chunk.data,
+        "limits": plan.settings["limits"],
+    }
     return json.dumps(spec, sort_keys=True)
 
 
@@ -60,7 +64,9 @@ def scope_text(plan: Plan, scope: str) -> str:
             "settings": plan.settings,
             "cards": [_card(plan, card, arms) for card in part.cards],
             "tasks": _described(plan, "tasks", {run.task for run in runs}),
-            "methods": _described(plan, "methods", {arm.method["method"] for run in runs for arm in run.arms}),
+            "methods": _described(
+                plan, "methods", {arm.method["method"] for run in runs for arm in run.arms}
+            ),
         },
         sort_keys=True,
         default=str,
@@ -91,5 +97,6 @@ def _card(plan: Plan, card: Any, arms: set[str]) -> dict[str, Any]:
 def _described(plan: Plan, table: str, names: set[str]) -> dict[str, Any]:
     entries = {name: plan.index[table][name] for name in sorted(names) if name in plan.index[table]}
     return {
-        name: {key: value for key, value in entry.items() if key not in INTERNAL} for name, entry in entries.items()
+        name: {key: value for key, value in entry.items() if key not in INTERNAL}
+        for name, entry in entries.items()
     }

@@ -69,7 +69,9 @@ def tuned(task: str, method: str, knob: str, where: str) -> Any:
     path = FOLDER / f"{task}.{method}.yaml"
     found = yaml.safe_load(path.read_text()) if path.is_file() else {}
     if knob not in found.get("knobs", {}):
-        raise InputError(f"{where}: `tuned` needs benchmarks/tuning/{path.name} with {knob}: run snakemake tune_<card>")
+        raise InputError(
+            f"{where}: `tuned` needs benchmarks/tuning/{path.name} with {knob}: run snakemake tune_<card>"
+        )
     return found["knobs"][knob]
 
 
@@ -91,7 +93,13 @@ def conclude(card: Card, resolver: Any, cell_of: Any, store: Store) -> list[Path
         best = max(scored, key=lambda entry: sign * entry["valid"])
         text = yaml.safe_dump(
             {
-                "study": {"card": card.key, "trials": len(tried), "by": tune["by"], "sampler": "random", "seed": SEED},
+                "study": {
+                    "card": card.key,
+                    "trials": len(tried),
+                    "by": tune["by"],
+                    "sampler": "random",
+                    "seed": SEED,
+                },
                 "knobs": best["knobs"],
                 "valid": best["valid"],
                 "spread": statistics.pstdev(entry["valid"] for entry in scored),

@@ -25,7 +25,9 @@ def arguments(command: str, sub: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     plan_argument(sub)
     sub.add_argument("--scope", default="all")
-    sub.add_argument("--limit-s", type=float, default=float("inf"), help="begin nothing new after this many seconds")
+    sub.add_argument(
+        "--limit-s", type=float, default=float("inf"), help="begin nothing new after this many seconds"
+    )
     sub.add_argument("--pack", type=Path, help="write finished records into this tar at the end")
 
 

@@ -52,7 +52,9 @@ def main(argv: list[str] | None = None) -> int:
         args, rest = parser().parse_known_args()
         module = importlib.import_module(args.module)
         if rest and args.command != "try":
-            raise InputError(f"joulemark {args.command}: unknown argument {rest[0]!r}; see joulemark {args.command} -h")
+            raise InputError(
+                f"joulemark {args.command}: unknown argument {rest[0]!r}; see joulemark {args.command} -h"
+            )
         args.rest = rest
         return int(module.run(args.command, args) or 0)
     except InputError as error:

@@ -35,7 +35,11 @@ def run(command: str, args: argparse.Namespace) -> int:
 
 def diagnosis() -> Iterator[tuple[str, str, str]]:
     """(what, state, remedy) for everything that a measurement may need."""
-    yield "machine", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}", ""
+    yield (
+        "machine",
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "",
+    )
     for name, purpose in PACKAGES.items():
         try:
             yield name, f"{version(name)} ({purpose})", ""
@@ -44,7 +48,11 @@ def diagnosis() -> Iterator[tuple[str, str, str]]:
     yield _clocks()
     yield _rapl()
     yield _nvml()
-    yield _tool("latexmk", "report.pdf", "install latexmk, texlive-latex-recommended; without it report.tex is written only")
+    yield _tool(
+        "latexmk",
+        "report.pdf",
+        "install latexmk, texlive-latex-recommended; without it report.tex is written only",
+    )
     yield _tool("cc", "small C kernels", "install a C compiler; without it those kernels are skipped")
 
 
@@ -55,13 +63,25 @@ def _clocks() -> tuple[str, str, str]:
 
 
 def _rapl() -> tuple[str, str, str]:
-    zones = sorted(Path("/sys/class/powercap").glob("intel-rapl:*/energy_uj")) if Path("/sys/class/powercap").exists() else []
+    zones = (
+        sorted(Path("/sys/class/powercap").glob("intel-rapl:*/energy_uj"))
+        if Path("/sys/class/powercap").exists()
+        else []
+    )
     if not zones:
-        return "CPU energy (RAPL)", "none: no /sys/class/powercap/intel-rapl (virtual machines hide it)", "energy of the CPU is modelled, and no claim uses it"
+        return (
+            "CPU energy (RAPL)",
+            "none: no /sys/class/powercap/intel-rapl (virtual machines hide it)",
+            "energy of the CPU is modelled, and no claim uses it",
+        )
     try:
         zones[0].read_text()
     except PermissionError:
-        return "CPU energy (RAPL)", f"there, but {zones[0]} may not be read", f"sudo chmod a+r {zones[0].parent.parent}/*/energy_uj"
+        return (
+            "CPU energy (RAPL)",
+            f"there, but {zones[0]} may not be read",
+            f"sudo chmod a+r {zones[0].parent.parent}/*/energy_uj",
+        )
     return "CPU energy (RAPL)", f"{len(zones)} zones", ""
 
 
@@ -76,7 +96,11 @@ def _nvml() -> tuple[str, str, str]:
         names = [pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(at)) for at in range(count)]
         pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
-        return "GPU energy (NVML)", f"none: {error}", "joules of a GPU need an NVIDIA driver; everything else works without"
+        return (
+            "GPU energy (NVML)",
+            f"none: {error}",
+            "joules of a GPU need an NVIDIA driver; everything else works without",
+        )
     return "GPU energy (NVML)", ", ".join(map(str, names)) or "no device", ""
 
 
@@ -106,5 +130,9 @@ def known_ratio() -> str:
     ratio = paired_ratio(double.samples, base.samples)
     value = math.exp(ratio.log)
     clean = len(base.clean) / max(len(base.samples), 1)
-    word = "as it should" if abs(value / 2 - 1) < 0.03 else "NOT 2: something disturbs the clocks of this machine"
+    word = (
+        "as it should"
+        if abs(value / 2 - 1) < 0.03
+        else "NOT 2: something disturbs the clocks of this machine"
+    )
     return f"{value:.3f} ({ratio.clock} clock, {clean:.0%} of the samples clean): {word}"

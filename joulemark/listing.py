@@ -6,9 +6,10 @@ import argparse
 import json
 from typing import Any
 
-from benchmarks.cards import Resolver, load_card, read_yaml
+from benchmarks.cards import load_card, read_yaml
 from benchmarks.digests import ROOT
 from benchmarks.index import load_index
+from benchmarks.resolver import Resolver
 from joulemark.plans import load, plan_argument
 
 
@@ -78,7 +79,12 @@ def _list(args: argparse.Namespace) -> int:
         print(f"  {card['key']:22} {card['family']}, {card['scope']}, grade {card['grade']}: {card['title']}")
         for claim in card["claims"]:
             print(f"{'':24} {claim['id']}: {claim['says']}")
-    print("plans:  " + "; ".join(f"{plan['name']} (cards {plan['cards']}, {plan['seeds']} seeds)" for plan in found["plans"]))
+    print(
+        "plans:  "
+        + "; ".join(
+            f"{plan['name']} (cards {plan['cards']}, {plan['seeds']} seeds)" for plan in found["plans"]
+        )
+    )
     return 0
 
 
@@ -96,8 +102,8 @@ def _cells(args: argparse.Namespace) -> int:
         print(json.dumps({"cells": [cell.spec() for cell in cells], "forecast": forecast, "cards": cards}))
         return 0
     for cell in cells:
-        knobs = json.dumps(cell.arm.method["knobs"])
-        print(f"{cell.record}  {cell.arm.task:14} {cell.arm.method['method']:20} seed {cell.seed}  {cell.cpu_s:6.1f} s  {knobs}")
+        name, knobs = cell.arm.method["method"], json.dumps(cell.arm.method["knobs"])
+        print(f"{cell.record}  {cell.arm.task:14} {name:20} seed {cell.seed}  {cell.cpu_s:6.1f} s  {knobs}")
     print("\nCPU seconds of training and scoring, by card:")
     for key, seconds in cards.items():
         print(f"  {key:24} {seconds:8.1f}")

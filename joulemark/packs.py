@@ -68,7 +68,9 @@ def write_pack(plan: Plan, scope: str, folder: Path) -> Path:
     text = "".join(dump(record) + "\n" for record in records).encode()
     path.write_bytes(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
     manifest_path = folder / "manifest.json"
-    manifest = json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"schema": SCHEMA, "packs": {}}
+    manifest = (
+        json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"schema": SCHEMA, "packs": {}}
+    )
     manifest["packs"][path.name] = {
         "plan": plan.name,
         "scope": scope,
@@ -88,7 +90,7 @@ def read_packs(machine: str) -> list[dict[str, Any]]:
         InputError: a pack is not what the manifest says.
     """
     folder = REFERENCE / machine
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     records: dict[str, dict[str, Any]] = {}
     for name, entry in sorted(manifest["packs"].items()):
         raw = (folder / name).read_bytes()
@@ -129,7 +131,9 @@ def reference_site(results: Path, plan_name: str = "default") -> int:
             bundle, table = Path(folder) / "pack.jsonl", Path(folder) / "pack.parquet"
             bundle.write_text("".join(dump(record) + "\n" for record in records))
             collect([str(bundle)], table)
-            write_page(table, results / "report" / f"reference-{machine}" / "all" / "index.html", json.dumps(scope))
+            write_page(
+                table, results / "report" / f"reference-{machine}" / "all" / "index.html", json.dumps(scope)
+            )
     return subprocess.run([sys.executable, "-m", "reports", "front", "--results", str(results)]).returncode
 
 
@@ -154,6 +158,7 @@ def agreement(results: Path, plan_name: str = "default") -> str:
             counts["both"] += 1
         if counts["both"]:
             lines.append(
-                f"against the reference {machine}: {counts['same']} of {counts['both']} cells have the same scores, item by item"
+                f"against the reference {machine}: {counts['same']} of {counts['both']} cells "
+                "have the same scores, item by item"
             )
     return "\n".join(lines) or "there is no reference run with these cells to compare with"

@@ -12,7 +12,9 @@ from benchmarks.plan import Plan
 
 def plan_argument(sub: argparse.ArgumentParser) -> None:
     """--plan NAME, FILE or JSON; --results FOLDER."""
-    sub.add_argument("--plan", default="default", help="a plan of config/, a file, or JSON as typed (default: default)")
+    sub.add_argument(
+        "--plan", default="default", help="a plan of config/, a file, or JSON as typed (default: default)"
+    )
     sub.add_argument("--results", default="results", help="where records lie (default: results)")
 
 

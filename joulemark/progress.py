@@ -65,7 +65,10 @@ def closing(scope: str, results: Path = Path("results"), cores: int = 2) -> str:
         rest = max(0.0, 1 - sum(share.values()))
         told = ", ".join(f"{name} {value:.0%}" for name, value in share.items())
         lines.append(f"{wall / 60:.1f} min: {told}, everything else {rest:.0%}")
-    page = next(iter(sorted((results / "report").glob(f"*/{scope}/index.html"), key=lambda p: -p.stat().st_mtime)), None)
+    page = next(
+        iter(sorted((results / "report").glob(f"*/{scope}/index.html"), key=lambda p: -p.stat().st_mtime)),
+        None,
+    )
     if page:
         lines.append(claims(page.parent / "verdicts.csv"))
         lines.append(f"report: {page}")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.cells import Cell
 from benchmarks.collect import collect, read_bundle
 from benchmarks.plan import Plan
 from benchmarks.records import FINAL, Store, read_json, write_text
@@ -22,7 +23,9 @@ def arguments(command: str, sub: argparse.ArgumentParser) -> None:
     if command == "report":
         sub.add_argument("--so-far", action="store_true", help="the page `so_far` of what exists now")
         sub.add_argument("--scope", default="all")
-        sub.add_argument("--reference", action="store_true", help="the site of the reference runs in results/reference")
+        sub.add_argument(
+            "--reference", action="store_true", help="the site of the reference runs in results/reference"
+        )
 
 
 def run(command: str, args: argparse.Namespace) -> int:
@@ -48,7 +51,11 @@ def run(command: str, args: argparse.Namespace) -> int:
     if command == "strict":
         for name, status in missing:
             print(f"{name}: {status}")
-        print(f"{len(missing)} of {len(plan.cells)} cells are missing or not ok" if missing else "every cell is final")
+        print(
+            f"{len(missing)} of {len(plan.cells)} cells are missing or not ok"
+            if missing
+            else "every cell is final"
+        )
         return 1 if missing else 0
     names = {name for name, _ in missing}
     files = sorted(
@@ -60,7 +67,7 @@ def run(command: str, args: argparse.Namespace) -> int:
     return 0
 
 
-def _title(cell) -> str:  # noqa: ANN001
+def _title(cell: Cell) -> str:
     return f"{cell.arm.task} {cell.arm.method['method']} seed {cell.seed} ({cell.record})"
 
 
@@ -96,7 +103,17 @@ def so_far(plan: Plan, scope: str = "all") -> Path:
 
 def write_page(table: Path, page: Path, scope_text: str) -> None:
     """Run the report's own command: this process may never have loaded pandas."""
-    command = [sys.executable, "-m", "reports", "page", "--scope-json-on-stdin", "--table", str(table), "--out", str(page)]
+    command = [
+        sys.executable,
+        "-m",
+        "reports",
+        "page",
+        "--scope-json-on-stdin",
+        "--table",
+        str(table),
+        "--out",
+        str(page),
+    ]
     subprocess.run(command, input=scope_text, text=True, check=True)
 
 

@@ -23,7 +23,9 @@ def run(command: str, args: argparse.Namespace) -> int:
     results = Path("results")
     machines = reference_machines()
     if machines and reference_site(results) == 0:
-        print(f"[2/3] report of the reference runs ({', '.join(machines)}): results/report/index.html   <- open it now")
+        print(
+            f"[2/3] report of the reference runs ({', '.join(machines)}): results/report/index.html   <- open it now"
+        )
     else:
         print("[2/3] there are no reference runs yet: the report is made from your own")
     sys.stdout.flush()
@@ -38,5 +40,8 @@ def run(command: str, args: argparse.Namespace) -> int:
     print(agreement(results, args.plan))
     subprocess.run([sys.executable, "-m", "reports", "front", "--results", str(results)], check=False)
     print(f"report: {(results / 'report' / 'index.html').resolve().as_uri()}")
-    print("next: `.venv/bin/snakemake --cores 2` measures every core card; `.venv/bin/joulemark try gradual_pruning --task fashion_mlp`")
+    print(
+        "next: `.venv/bin/snakemake --cores 2` measures every core card; "
+        "`.venv/bin/joulemark try gradual_pruning --task fashion_mlp` compares one method"
+    )
     return 0

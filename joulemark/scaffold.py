@@ -112,7 +112,9 @@ def run(command: str, args: argparse.Namespace) -> int:
     """Write the file, unless there is one."""
     name = args.name
     if not NAME.fullmatch(name) or (args.kind != "paper" and "-" in name) or name[0].isdigit():
-        raise InputError(f"joulemark new {args.kind}: {name!r} is no name ([a-z0-9_], a paper's key may have hyphens)")
+        raise InputError(
+            f"joulemark new {args.kind}: {name!r} is no name ([a-z0-9_], a paper's key may have hyphens)"
+        )
     if not NAME.fullmatch(args.family):
         raise InputError(f"--family: {args.family!r} is no name of the form [a-z0-9_-]+")
     path, text = _file(args.kind, name, args.family)

@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 from benchmarks.cards import read_yaml
+from benchmarks.cells import Cell
 from benchmarks.digests import HARNESS_VERSION, ROOT
 from benchmarks.knobs import InputError, did_you_mean
-from benchmarks.cells import Cell
 from benchmarks.plan import Plan
 from benchmarks.records import Store, read_json
 from joulemark.plans import load, plan_argument
@@ -18,7 +18,10 @@ from joulemark.plans import load, plan_argument
 def arguments(command: str, sub: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     plan_argument(sub)
-    sub.add_argument("key", help="a record's hash" + (", or the name of a card, task or method" if command == "show" else ""))
+    sub.add_argument(
+        "key",
+        help="a record's hash" + (", or the name of a card, task or method" if command == "show" else ""),
+    )
     if command == "diff":
         sub.add_argument("other", help="another record's hash")
 
@@ -42,7 +45,9 @@ def _cell(plan: Plan, key: str) -> Cell:
     """The cell whose record, system or artefact hash begins with `key`."""
     found = [c for c in plan.cells if any(hash.startswith(key) for hash in (c.record, c.system, c.artefact))]
     if not found:
-        raise InputError(f"no cell of plan {plan.name} has a hash that begins with {key!r}; see joulemark cells")
+        raise InputError(
+            f"no cell of plan {plan.name} has a hash that begins with {key!r}; see joulemark cells"
+        )
     if len(found) > 1:
         raise InputError(f"{len(found)} cells have a hash that begins with {key!r}: give more of it")
     return found[0]
@@ -50,13 +55,16 @@ def _cell(plan: Plan, key: str) -> Cell:
 
 def _parts(plan: Plan, cell: Cell) -> dict[str, Any]:
     """What a cell's hashes are made of."""
-    method, task = plan.index["methods"].get(cell.arm.method["method"], {}), plan.index["tasks"].get(cell.arm.task, {})
+    method, task = (
+        plan.index["methods"].get(cell.arm.method["method"], {}),
+        plan.index["tasks"].get(cell.arm.task, {}),
+    )
     return {
         "record": cell.record,
         "system": cell.system,
         "artefact": cell.artefact,
-        "task": {"name": cell.arm.task, "knobs": dict(cell.arm.task_knobs), "files": task.get("files"), "source": task.get("source")},
-        "method": {**cell.arm.method, "files": method.get("files"), "source": method.get("source")},
+        "task": {"name": cell.arm.task, "knobs": dict(cell.arm.task_knobs), **_sources(task)},
+        "method": {**cell.arm.method, **_sources(method)},
         "seed": cell.seed,
         "starts": {ref: start.system for ref, start in cell.refs.items()},
         "workloads": sorted(cell.workloads),
@@ -66,9 +74,15 @@ def _parts(plan: Plan, cell: Cell) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _sources(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: entry.get(name) for name in ("files", "source")}
+
+
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
-        return {key: leaf for part, inner in value.items() for key, leaf in _flat(inner, f"{name}.{part}").items()}
+        return {
+            key: leaf for part, inner in value.items() for key, leaf in _flat(inner, f"{name}.{part}").items()
+        }
     return {name.lstrip("."): value}
 
 
@@ -88,7 +102,9 @@ def _show(plan: Plan, key: str) -> str:
         cell = _cell(plan, key)
     except InputError as error:
         names = [*plan.index["methods"], *plan.index["tasks"], *(c.key for c in plan.cards)]
-        raise InputError(f"{error}; and no card, task or method is called {key!r}; {did_you_mean(key, names)}") from None
+        raise InputError(
+            f"{error}; and no card, task or method is called {key!r}; {did_you_mean(key, names)}"
+        ) from None
     record = read_json(Store(plan.results).cell(cell.record))
     return json.dumps(_short(record) if record else _parts(plan, cell), indent=1)
 
@@ -97,10 +113,16 @@ def _bounds(knob: dict[str, Any]) -> str:
     if knob.get("choices"):
         return f" [{', '.join(map(str, knob['choices']))}]"
     low, high = knob.get("low"), knob.get("high")
-    return "" if low is None and high is None else f" [{'' if low is None else low} .. {'' if high is None else high}]"
+    return (
+        ""
+        if low is None and high is None
+        else f" [{'' if low is None else low} .. {'' if high is None else high}]"
+    )
 
 
 def _short(record: dict[str, Any]) -> dict[str, Any]:
     """A record without its packed items."""
-    quality = {name: {k: v for k, v in entry.items() if k != "items"} for name, entry in record["quality"].items()}
+    quality = {
+        name: {k: v for k, v in entry.items() if k != "items"} for name, entry in record["quality"].items()
+    }
     return {**record, "quality": quality}

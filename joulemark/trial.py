@@ -24,7 +24,7 @@ def arguments(command: str, sub: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     sub.add_argument("method", help="a method's name; its knobs follow as --knob value")
     sub.add_argument("--task", required=True, help="a task's name")
-    sub.add_argument("--task-knobs", default="{}", help='JSON, e.g. \'{"width": 100}\'')
+    sub.add_argument("--task-knobs", default="{}", help="JSON, e.g. '{\"width\": 100}'")
     sub.add_argument("--seeds", type=int, default=3)
     sub.add_argument("--rounds", type=int, default=5)
     sub.add_argument("--workloads", default=None, help="comma-separated (default: the task's main one)")
@@ -40,7 +40,13 @@ def run(command: str, args: argparse.Namespace) -> int:
     if args.method in index["errors"]:
         raise InputError(index["errors"][args.method]["reason"])
     task = index["tasks"][args.task]
-    workloads = args.workloads.split(",") if args.workloads else [task["main_workload"]] if task["main_workload"] else []
+    workloads = (
+        args.workloads.split(",")
+        if args.workloads
+        else [task["main_workload"]]
+        if task["main_workload"]
+        else []
+    )
     with tempfile.TemporaryDirectory() as folder:
         plan = _plan(Path(folder), args, _knobs(args.rest, index["methods"][args.method]), workloads)
         for job, name, spec in _jobs(plan):
@@ -93,7 +99,9 @@ def _table(plan: Plan, folder: Path) -> Any:
     from benchmarks.collect import collect
     from reports.table import Table
 
-    bundles = [_out(plan, "train", name) for name in plan.chunks] + [_out(plan, "measure", name) for name in plan.rounds]
+    bundles = [_out(plan, "train", name) for name in plan.chunks] + [
+        _out(plan, "measure", name) for name in plan.rounds
+    ]
     collect([str(path) for path in bundles], folder / "table.parquet")
     return Table.read(folder / "table.parquet", json.loads(plan.scope_text("all")))
 
@@ -108,7 +116,9 @@ def _comparison(table: Any, plan: Plan, workloads: list[str]) -> str:
     base, other = run.baseline.id, run.arms[-1].id
     task = table.scope["tasks"][run.task]
     rows = []
-    for metric in [entry["name"] for entry in task["metrics"]] + list(COSTS) + [f"latency_s@{w}" for w in workloads]:
+    for metric in (
+        [entry["name"] for entry in task["metrics"]] + list(COSTS) + [f"latency_s@{w}" for w in workloads]
+    ):
         quality = metric in {entry["name"] for entry in task["metrics"]}
         side = "minus" if quality else "over"
         check = {"metric": metric, "of": other, side: base, "task": run.task, "quality": quality}
@@ -119,14 +129,34 @@ def _comparison(table: Any, plan: Plan, workloads: list[str]) -> str:
             continue
         level = {arm: _level(table, arm, metric) for arm in (base, other)}
         i = found.interval
-        effect = f"{i.effect:+.4f} [{i.low:+.4f}, {i.high:+.4f}]" if quality else f"{i.effect:.3f}x [{i.low:.3f}, {i.high:.3f}]"
-        rows.append([metric, _number(level[base]), _number(level[other]), effect, ", ".join(filter(None, (found.basis, found.note)))])
-    labels = ["", table.arms[base]["label"], table.arms[other]["label"], "difference or ratio [95 %]", "basis"]
+        effect = (
+            f"{i.effect:+.4f} [{i.low:+.4f}, {i.high:+.4f}]"
+            if quality
+            else f"{i.effect:.3f}x [{i.low:.3f}, {i.high:.3f}]"
+        )
+        rows.append(
+            [
+                metric,
+                _number(level[base]),
+                _number(level[other]),
+                effect,
+                ", ".join(filter(None, (found.basis, found.note))),
+            ]
+        )
+    labels = [
+        "",
+        table.arms[base]["label"],
+        table.arms[other]["label"],
+        "difference or ratio [95 %]",
+        "basis",
+    ]
     return tabulate(rows, headers=labels, disable_numparse=True)
 
 
 def _level(table: Any, arm: str, metric: str) -> float:
-    rows = table.rows[(table.rows["arm"] == arm) & (table.rows["metric"] == metric) & (table.rows["form"] != "aa")]
+    rows = table.rows[
+        (table.rows["arm"] == arm) & (table.rows["metric"] == metric) & (table.rows["form"] != "aa")
+    ]
     if rows["form"].notna().any():
         return float(rows.groupby("form")["value"].median().min())
     return float(rows["value"].mean())

@@ -15,7 +15,14 @@ from reports.table import Missing, Table
 #: Metrics that come from rounds.
 TIMED = ("latency_s", "train_s", "energy_j")
 #: Indifference bands of costs, as shares: time 2 %, energy 2 % on one board; counted numbers are exact.
-BANDS = {"latency_s": 0.02, "train_s": 0.02, "energy_j": 0.02, "fit_cpu_s": 0.02, "adapt_cpu_s": 0.02, "stages_cpu_s": 0.02}
+BANDS = {
+    "latency_s": 0.02,
+    "train_s": 0.02,
+    "energy_j": 0.02,
+    "fit_cpu_s": 0.02,
+    "adapt_cpu_s": 0.02,
+    "stages_cpu_s": 0.02,
+}
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,9 @@ def _timed(table: Table, check: Mapping[str, Any]) -> Effect:
 
 def _by_round(logs: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
     rounds = sorted({number for _, number in logs})
-    return {(0, number): float(np.mean([v for (_, r), v in logs.items() if r == number])) for number in rounds}
+    return {
+        (0, number): float(np.mean([v for (_, r), v in logs.items() if r == number])) for number in rounds
+    }
 
 
 def _counted(table: Table, check: Mapping[str, Any]) -> Effect:

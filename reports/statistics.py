@@ -119,7 +119,9 @@ def benjamini_hochberg(p_values: Sequence[float], rate: float = 0.10) -> list[bo
 def p_value(interval: Interval, threshold: float, above: bool, log: bool = False) -> float:
     """One-sided p value that the effect lies on the wrong side of the threshold."""
     if log:
-        middle, low, high, line = (math.log(max(v, 1e-300)) for v in (interval.effect, interval.low, interval.high, threshold))
+        middle, low, high, line = (
+            math.log(max(v, 1e-300)) for v in (interval.effect, interval.low, interval.high, threshold)
+        )
     else:
         middle, low, high, line = interval.effect, interval.low, interval.high, threshold
     gap = middle - line if above else line - middle

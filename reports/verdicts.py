@@ -55,7 +55,15 @@ def _judge_claim(
         "reported": str((claim.get("reported") or {}).get("value", "")),
     }
     if "not_tested" in claim:
-        return [{**common, "check": 0, "verdict": UNTESTED, "claim_verdict": UNTESTED, "reason": claim["not_tested"]}]
+        return [
+            {
+                **common,
+                "check": 0,
+                "verdict": UNTESTED,
+                "claim_verdict": UNTESTED,
+                "reason": claim["not_tested"],
+            }
+        ]
     checks = [judge_check(table, check) for check in claim["checks"]]
     verdict = together([check["verdict"] for check in checks])
     if failed and verdict in (HOLDS, SHORT):

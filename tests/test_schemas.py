@@ -25,7 +25,7 @@ def test_schemas_are_schemas() -> None:
 
 
 def test_a_blank_record_is_valid() -> None:
-    from benchmarks.execute import blank
+    from benchmarks.scoring import blank
 
     hashes = {name: "0" * 12 for name in ("arm", "artefact", "system", "record")}
     cell = {"task": "t", "task_knobs": {}, "method": "m", "knobs": {}, "seed": 0, "workloads": [], **hashes}

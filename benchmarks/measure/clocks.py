@@ -1,7 +1,7 @@
 """Samples of wall, thread CPU and process CPU time around the same calls, for cells that take turns.
 
-    cycle 1:  [warm B][  B  ][warm C][  C  ][warm A][  A  ]      a new random order each cycle,
-    cycle 2:  [warm A][  A  ][warm B][  B  ][warm C][  C  ]      samples of 20 ms, one call before each thrown away
+cycle 1:  [warm B][  B  ][warm C][  C  ][warm A][  A  ]      a new random order each cycle,
+cycle 2:  [warm A][  A  ][warm B][  B  ][warm C][  C  ]      samples of 20 ms, one call before each thrown away
 """
 
 from __future__ import annotations
@@ -53,12 +53,14 @@ class CallRunner:
     clocks: tuple[Callable[[], float], ...] = (time.perf_counter, time.thread_time, time.process_time)
 
     def warm(self) -> float:
+        """One call that is thrown away; returns its wall seconds."""
         began = self.clocks[0]()
         self.call()
         self.sync()
         return self.clocks[0]() - began
 
     def sample(self, cycle: int, calls: int) -> Sample:
+        """`calls` calls, timed together."""
         wall, thread, process = self.clocks
         call = self.call
         begun = (process(), thread(), wall())
@@ -126,7 +128,9 @@ class Ratio:
     flags: tuple[str, ...]
 
 
-def paired_ratio(cell: Sequence[Sample], base: Sequence[Sample], enough: int = protocol.CLEAN_SAMPLES) -> Ratio:
+def paired_ratio(
+    cell: Sequence[Sample], base: Sequence[Sample], enough: int = protocol.CLEAN_SAMPLES
+) -> Ratio:
     """The log ratio of a cell to the baseline in the same cycles (MEASUREMENT, section 2.4)."""
     bases = {sample.cycle: sample for sample in base}
     pairs = [(sample, bases[sample.cycle]) for sample in cell if sample.cycle in bases]

@@ -13,15 +13,22 @@ from typing import Any
 from benchmarks.digests import ROOT, digest
 from benchmarks.records import Store, read_json
 
-#: A visit whose clocks failed (pre-empted, clocks disagree) is tried again this often; a busy neighbour alone is only noted,
-#: since turns make ratios hold beside it (docs/measurement.md).
+#: A visit whose clocks failed (pre-empted, clocks disagree) is tried again this often; a busy neighbour alone is
+#: only noted, since turns make ratios hold beside it (docs/measurement.md).
 RETRIES = 1
 
 
 def visit_name(cell: Mapping[str, Any], workload: str, spec: Mapping[str, Any]) -> str:
     """The name of a visit: cell, workload, round, baseline, protocol, device."""
     return digest(
-        [cell["system"], workload, spec["round"], spec["baseline"]["system"], spec["protocol"], spec["device"]]
+        [
+            cell["system"],
+            workload,
+            spec["round"],
+            spec["baseline"]["system"],
+            spec["protocol"],
+            spec["device"],
+        ]
     )
 
 
@@ -43,7 +50,11 @@ def missing_visits(spec: Mapping[str, Any], store: Store) -> list[tuple[Mapping[
     for cell, workload, name in wanted(spec):
         record = read_json(store.visit(name))
         done = record is not None and (not record["flagged"] or record["tries"] > RETRIES)
-        if not done and store.has_artefact(cell["artefact"]) and store.has_artefact(spec["baseline"]["artefact"]):
+        if (
+            not done
+            and store.has_artefact(cell["artefact"])
+            and store.has_artefact(spec["baseline"]["artefact"])
+        ):
             missing.append((cell, workload, name))
     return missing
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from benchmarks.costs import forms
-from benchmarks.execute import World, environment, seed_all, settle
+from benchmarks.execute import World, settle
 from benchmarks.index import load_index
 from benchmarks.measure import protocol
 from benchmarks.measure.allocator import keep_freed_memory, return_freed_memory
@@ -26,6 +26,8 @@ from benchmarks.measure.machine import Watch, high_water_bytes
 from benchmarks.measure.rounds import visit_name
 from benchmarks.measure.training import StepRunner, whole_training
 from benchmarks.records import SCHEMA, Store, read_json, unpack, write_json
+from benchmarks.run import seed_all
+from benchmarks.scoring import environment
 
 #: The workload that runs a method's own training loop.
 TRAIN_STEP = "train_step"
@@ -207,7 +209,12 @@ class Round:
         with torch.inference_mode():
             served = run.task.score(entry.system, few, run)[metric].values
         stored = unpack(record["quality"][metric]["items"])[: len(served)]
-        return {"metric": metric, "recorded": float(np.mean(stored)), "served": float(np.mean(served)), "n": len(served)}
+        return {
+            "metric": metric,
+            "recorded": float(np.mean(stored)),
+            "served": float(np.mean(served)),
+            "n": len(served),
+        }
 
     def _write(
         self,

@@ -74,12 +74,18 @@ class Trace:
     def at(self, rate: float) -> list[Request]:
         """The stream's requests at `rate` a second."""
         times = np.cumsum(self.gaps) / rate
-        return [Request(float(t), int(p), int(o)) for t, p, o in zip(times, self.prompts, self.outputs, strict=True)]
+        return [
+            Request(float(t), int(p), int(o))
+            for t, p, o in zip(times, self.prompts, self.outputs, strict=True)
+        ]
 
 
 def poisson_trace(rng: np.random.Generator, count: int, prompt: float, output: float, sigma: float) -> Trace:
     """Poisson arrivals, log-normal lengths with the given medians, in tokens."""
-    length = lambda median: np.maximum(1, np.round(np.exp(rng.normal(math.log(median), sigma, count)))).astype(int)  # noqa: E731
+
+    def length(median: float) -> np.ndarray:
+        return np.maximum(1, np.round(np.exp(rng.normal(math.log(median), sigma, count)))).astype(int)
+
     return Trace(rng.exponential(1.0, count), length(prompt), np.maximum(2, length(output)))
 
 
@@ -95,7 +101,9 @@ class Worker:
 
     def load(self) -> int:
         """Tokens of work that it holds: how requests are spread."""
-        return sum(r.prompt - r.prefilled for _, r in self.waiting) + sum(r.prompt + r.done for r in self.running)
+        return sum(r.prompt - r.prefilled for _, r in self.waiting) + sum(
+            r.prompt + r.done for r in self.running
+        )
 
     def advance(self, until_s: float) -> None:
         """Run iterations that begin before `until_s`."""
@@ -138,7 +146,7 @@ class Worker:
         """Which prompt tokens the next iteration takes."""
         room = self.cluster.max_batch - len(self.running)
         whole = self.chunk is None
-        left = self.cluster.prompt_tokens if whole else max(self.chunk - len(self.running), 1)
+        left = max((self.chunk or 0) - len(self.running), 1) if not whole else self.cluster.prompt_tokens
         taken: list[tuple[Request, int]] = []
         for ready_s, request in self.waiting:
             if ready_s > self.clock_s or len(taken) >= room or left <= 0:
@@ -182,7 +190,8 @@ def _prefill(cluster: Cluster, queue: deque[Request], prefillers: int) -> list[t
     while queue:
         free_s, at = heapq.heappop(free)
         start = max(free_s, queue[0].arrival_s)
-        batch, tokens = [], 0
+        batch: list[Request] = []
+        tokens = 0
         while queue and queue[0].arrival_s <= start:
             if batch and tokens + queue[0].prompt > cluster.prompt_tokens:
                 break

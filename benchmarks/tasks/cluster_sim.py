@@ -23,7 +23,9 @@ class ClusterSim(Task):
     workers: int = knob(4, low=2, high=16, help="devices in the pool")
     draws: int = knob(20, low=2, high=500, help="test draws of parameters and streams")
     requests: int = knob(300, low=20, high=20000, help="requests of a stream")
-    tightness: float = knob(1.5, low=1.01, high=100.0, help="limit a token over one decoding step of 16 sequences")
+    tightness: float = knob(
+        1.5, low=1.01, high=100.0, help="limit a token over one decoding step of 16 sequences"
+    )
     link: float = knob(1.0, low=1e-6, high=1e3, help="factor on the speed of the link")
 
     metrics = (Metric("goodput", "requests/s/worker", "higher", chance=0.0, band=0.05, relative=True),)
@@ -63,7 +65,9 @@ class ClusterSim(Task):
         return [lambda cluster, requests: run_colocated(cluster, requests, None)]
 
     def score(self, system, split, run):
-        draws = [{key: float(column[at]) for key, column in split.items()} for at in range(len(split["stream"]))]
+        draws = [
+            {key: float(column[at]) for key, column in split.items()} for at in range(len(split["stream"]))
+        ]
         return {"goodput": Scores(np.array([self._goodput(system, draw) for draw in draws]))}
 
     def _goodput(self, candidates, draw):
@@ -73,7 +77,11 @@ class ClusterSim(Task):
         cluster = self._cluster(draw)
         search, test = (
             poisson_trace(
-                np.random.default_rng([int(draw["stream"]), at]), self.requests, draw["prompt"], draw["output"], 0.5
+                np.random.default_rng([int(draw["stream"]), at]),
+                self.requests,
+                draw["prompt"],
+                draw["output"],
+                0.5,
             )
             for at in (0, 1)
         )

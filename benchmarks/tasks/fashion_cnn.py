@@ -39,7 +39,9 @@ class FashionCnn(Task):
     @property
     def recipe(self):
         batch = min(128, self.images)
-        return Recipe(steps=self.images * self.epochs // batch, batch=batch, lr=4e-3, weight_decay=1e-4, warmup=0.05)
+        return Recipe(
+            steps=self.images * self.epochs // batch, batch=batch, lr=4e-3, weight_decay=1e-4, warmup=0.05
+        )
 
     def prepare(self):
         data = datasets.fashion_mnist()

@@ -43,7 +43,9 @@ def lowest(score: Tensor, sparsity: float) -> Tensor:
 
 def prunable(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """The layers whose weights may be removed: every linear and convolution layer; biases and norms stay."""
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    return [
+        (name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
 
 
 class Masks:

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from benchmarks.models.layers import Layer, set_module
 from methods.base import Method
 
-
 #: Torch's products know no smaller step of activations (SMALL_SCALE_THRESHOLD of fbgemm): ranges under 0.016 are coarse.
 SMALLEST_STEP = 6.1e-5
 
 
 @dataclass(frozen=True)
 class Int8Dynamic(Method):
-    """Weights to int8 with a scale a row, activations to eight bits with a range a call, integer products.
+    """Weights to int8 with a scale a row, activations to 8 bits with a range a call, integer products.
 
     Paper: Jacob et al. (2018), section 2, in the dynamic form that torch and ONNX Runtime offer.
     Deviations: weights are symmetric with a scale a row; the reference computes in float32 what the kernel

@@ -22,5 +22,6 @@ class Distserve(Method):
 
     def build(self, run):
         return [
-            lambda cluster, requests, n=n: run_disaggregated(cluster, requests, n) for n in range(1, run.task.workers)
+            lambda cluster, requests, n=n: run_disaggregated(cluster, requests, n)
+            for n in range(1, run.task.workers)
         ]

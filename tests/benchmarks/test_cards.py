@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.cards import Arm, Card, Resolver, load_card, read_yaml
+from benchmarks.cards import Arm, Card, load_card, read_yaml
 from benchmarks.knobs import InputError
+from benchmarks.resolver import Resolver
 
 CARD = """
 study: {key: tiny, title: a study}

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import execute
+from benchmarks import execute, scoring
 from benchmarks.cells import Cell
 from benchmarks.plan import Plan
 from benchmarks.records import Store, unpack
@@ -49,7 +49,7 @@ class Bench:
         return execute.train(self.world, self.spec[cell.system])
 
     def score(self, cell: Cell) -> dict[str, Any]:
-        return execute.score(self.world, self.spec[cell.system])
+        return scoring.score(self.world, self.spec[cell.system])
 
     def system(self, cell: Cell) -> Any:
         return self.world.system(self.spec[cell.system])[0]
@@ -259,7 +259,7 @@ def test_a_simulator_is_made_again(house: Any, deterministic: None) -> None:
         for cell in chunk.cells:
             spec = json.loads(json.dumps(cell.spec()))
             execute.train(world, spec)
-            found = execute.score(world, spec)
+            found = scoring.score(world, spec)
             speed, load = (2.0 if "fast" in name else 1.0), cell.arm.task_knobs["load"]
             assert np.allclose(unpack(found["quality"]["wait"]["items"]), np.arange(1, 51) * load / speed)
             assert found["cost"] == {"price": 2.0 * speed} and found["basis"] == "modelled"
@@ -311,16 +311,16 @@ def test_training_costs() -> None:
         "steps": {"train": 10, "tune": 5}, "flops": {"train": 100, "tune": 7}, "samples": 60,
         "peak_live_bytes": {"train": 9, "tune": 11}, "spent": {"tokens": 3},
     }  # fmt: skip
-    assert execute.training_costs(training) == {
+    assert scoring.training_costs(training) == {
         "train_steps": 15, "train_samples": 60, "train_flops": 1035, "train_peak_live_bytes": 11, "spent_tokens": 3,
     }  # fmt: skip
     training["flops"]["tune"] = None  # an operator without a formula makes the sum null, never smaller
-    assert execute.training_costs(training)["train_flops"] is None
+    assert scoring.training_costs(training)["train_flops"] is None
 
 
 def test_a_record_says_where_it_was_made(bench: Bench) -> None:
     cell = bench.plan.cells[0]
-    record = execute.blank(bench.spec[cell.system], "failed", "two\n lines", "trace")
+    record = scoring.blank(bench.spec[cell.system], "failed", "two\n lines", "trace")
     assert record["reason"] == "two lines" and record["status"] == "failed"
     assert record["env"]["torch"] == torch.__version__ and record["env"]["threads"] == 1
     assert record["key"]["artefact"] == cell.artefact and record["quality"] == {}

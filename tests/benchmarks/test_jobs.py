@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import jobs
+from benchmarks import children, jobs, scoring
 from benchmarks.records import Store, read_json, write_json
 
 LIMITS = {"cell_minutes": 2, "memory_gb": 6}
@@ -162,7 +162,7 @@ def test_a_bug_of_the_harness_stops_its_job_after_the_other_cells(
 
     house.write_card(runs=[run_of(tiny_wide={"hidden": [5, 9, 13]})])
     plan = house.plan()
-    real = execute.score
+    real = scoring.score
 
     def broken(world: Any, cell: Any) -> Any:
         if cell["knobs"].get("hidden") == 9:
@@ -274,19 +274,19 @@ def test_the_bundle_holds_the_records_byte_for_byte(house: Any) -> None:
     [
         (lambda: 0, 0),
         (lambda: 3, 3),
-        (lambda: 1 / 0, jobs.HARNESS_BUG),
-        (lambda: exec("raise SystemExit(0)"), jobs.HARNESS_BUG),
+        (lambda: 1 / 0, children.HARNESS_BUG),
+        (lambda: exec("raise SystemExit(0)"), children.HARNESS_BUG),
         (lambda: os.kill(os.getpid(), signal.SIGKILL), -signal.SIGKILL),
         (lambda: os.kill(os.getpid(), signal.SIGTERM), -signal.SIGTERM),
     ],
 )
 def test_in_child(work: Callable[[], int], status: int, capfd: pytest.CaptureFixture[str]) -> None:
-    assert jobs.in_child(work, LIMITS) == status
+    assert children.in_child(work, LIMITS) == status
 
 
 def test_in_child_stops_what_takes_too_long() -> None:
     before = signal.getsignal(signal.SIGALRM)
-    assert jobs.in_child(lambda: signal.pause() or 0, {**LIMITS, "cell_minutes": 0.002}) == jobs.TIMEOUT
+    assert children.in_child(lambda: signal.pause() or 0, {**LIMITS, "cell_minutes": 0.002}) == children.TIMEOUT
     assert signal.getsignal(signal.SIGALRM) is before
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.knobs import InputError
 from benchmarks.cells import Cells
+from benchmarks.knobs import InputError
 from benchmarks.plan import Plan, load_plan
 from benchmarks.records import Store, read_json
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.cards import Card, Resolver, load_card
+from benchmarks.cards import Card, load_card
 from benchmarks.knobs import InputError
+from benchmarks.resolver import Resolver
 from benchmarks.sides import resolve_checks
 
 CARD = """

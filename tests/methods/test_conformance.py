@@ -26,13 +26,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import execute, jobs
-from benchmarks.cards import Resolver, read_yaml
+from benchmarks import children, execute, scoring
+from benchmarks.cards import read_yaml
 from benchmarks.index import STAGES
 from benchmarks.knobs import InputError, check_value
 from benchmarks.models.layers import Layer
 from benchmarks.plan import Plan
 from benchmarks.records import Store, dump, unpack
+from benchmarks.resolver import Resolver
 from tests.conftest import House, index_folder, load_index_once
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,7 +219,7 @@ def run_plan(plan: Plan, result: Done, house: House) -> None:
                 patch.setattr(execute, "_check_model", keep)
                 training = execute.train(world, spec)
         if wanted:
-            result.training, result.found = training, execute.score(world, spec)
+            result.training, result.found = training, scoring.score(world, spec)
 
 
 def scores(done: Done, system: Any, split: Any) -> dict[str, np.ndarray]:
@@ -268,7 +269,7 @@ def test_every_number_is_finite(ran: Done) -> None:
         assert len(items) == entry["n"] > 0 and np.isfinite(items).all(), (
             f"{ran.where}: {name} has scores that are no numbers"
         )
-    record = {**execute.blank(ran.spec, "ok"), **ran.found, "training": ran.training}
+    record = {**scoring.blank(ran.spec, "ok"), **ran.found, "training": ran.training}
     assert "NaN" not in dump(record)  # raises where a record could not be written
 
 
@@ -311,7 +312,7 @@ def test_training_is_counted_and_within_its_budget(ran: Done) -> None:
     assert sum(steps.values()) <= ran.budget + len(steps), (
         f"{ran.where}: {steps} are more than the budget of {ran.budget} steps"
     )
-    trained = execute.training_costs(ran.training)
+    trained = scoring.training_costs(ran.training)
     assert trained["train_flops"] is None or trained["train_flops"] >= 0
     assert set(ran.training["flops"]) >= {phase for phase, count in steps.items() if count}, (
         f"{ran.where}: a phase without a count"
@@ -432,4 +433,4 @@ def test_the_suite_is_strict_about_what_it_knows(index: Any) -> None:
     tasked = {name for name, entry in index["methods"].items()
               if any(set(entry["needs"]) <= set(task["offers"]) for task in index["tasks"].values())}  # fmt: skip
     assert tasked <= methods and {task for task, _ in known} - {"-"} == set(index["tasks"])
-    assert jobs.HARNESS_BUG == 70
+    assert children.HARNESS_BUG == 70

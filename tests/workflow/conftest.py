@@ -104,14 +104,23 @@ class Project:
         self.path(name).write_text(text.replace(old, new))
 
     def env(self) -> dict[str, str]:
-        clean = {key: value for key, value in os.environ.items() if not key.startswith(("JOULEMARK", "SNAKEMAKE"))}
-        return {**clean, "JOULEMARK_LEASE": str(self.root), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        clean = {
+            key: value for key, value in os.environ.items() if not key.startswith(("JOULEMARK", "SNAKEMAKE"))
+        }
+        return {
+            **clean,
+            "JOULEMARK_LEASE": str(self.root),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
 
     def command(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "snakemake", "--cores", "2", *args, "--config", "plan=tiny"]
 
     def snakemake(self, *args: str, status: int | None = 0) -> str:
-        done = subprocess.run(self.command(*args), cwd=self.root, env=self.env(), capture_output=True, text=True)
+        done = subprocess.run(
+            self.command(*args), cwd=self.root, env=self.env(), capture_output=True, text=True
+        )
         text = done.stdout + done.stderr
         assert status is None or done.returncode == status, text[-4000:]
         return text
@@ -150,7 +159,10 @@ def build(root: Path) -> Project:
     for folder in (root / "methods").iterdir():
         if folder.is_dir() and folder.name != "reference":
             shutil.rmtree(folder)
-    for path in [*(root / "benchmarks" / "tasks").glob("*.py"), *(root / "methods" / "reference").glob("*.py")]:
+    for path in [
+        *(root / "benchmarks" / "tasks").glob("*.py"),
+        *(root / "methods" / "reference").glob("*.py"),
+    ]:
         if path.name not in ("__init__.py", "base.py", "baseline.py"):
             path.unlink()
     (root / "benchmarks" / "data").mkdir()

@@ -9,7 +9,7 @@ import tarfile
 from typing import Any
 
 #: Found by every Python that has the project on its path; refuses what a bare machine does not have.
-BARE = '''
+BARE = """
 import importlib.machinery
 import sys
 
@@ -27,7 +27,7 @@ class Refuse:
         pass
 
 sys.meta_path.insert(0, Refuse())
-'''
+"""
 
 
 def joulemark(project: Any, *args: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +39,9 @@ def joulemark(project: Any, *args: str) -> subprocess.CompletedProcess[str]:
 def test_a_bare_machine_trains_and_measures_stops_in_time_and_goes_on(fresh: Any) -> None:
     fresh.path("sitecustomize.py").write_text(BARE)
     stopped = joulemark(fresh, "measure", "--limit-s", "0")
-    assert stopped.returncode == 3 and "jobs are left: the same command goes on" in stopped.stdout, stopped.stderr
+    assert stopped.returncode == 3 and "jobs are left: the same command goes on" in stopped.stdout, (
+        stopped.stderr
+    )
     done = joulemark(fresh, "measure", "--pack", "out.tar")
     assert done.returncode == 0, done.stdout + done.stderr
     with tarfile.open(fresh.path("out.tar")) as tar:

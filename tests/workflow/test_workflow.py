@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the edit matrix is a table
 """The workflow as people use it: what runs, what does not, what survives a kill. WORKFLOW tests 1 to 16."""
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def test_one_more_seed_and_back(project: Project) -> None:
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_killed_at_random_moments_then_the_plain_command(finished: Project, fresh: Project, number: int) -> None:
+def test_killed_at_random_moments_then_the_plain_command(
+    finished: Project, fresh: Project, number: int
+) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print("seed", seed)
     rng = random.Random(seed)
@@ -116,8 +119,14 @@ def test_a_second_run_in_the_same_folder_is_told_so(project: Project) -> None:
 
 
 def test_failures_are_records_and_a_harness_bug_is_not(fresh: Project) -> None:
-    fresh.edit("methods/blob/beta.py", "        for step", "        raise RuntimeError('beta is broken')\n        for step")
-    fresh.edit("methods/blob/gamma.py", "from dataclasses", "raise ImportError('no such thing')\nfrom dataclasses")
+    fresh.edit(
+        "methods/blob/beta.py",
+        "        for step",
+        "        raise RuntimeError('beta is broken')\n        for step",
+    )
+    fresh.edit(
+        "methods/blob/gamma.py", "from dataclasses", "raise ImportError('no such thing')\nfrom dataclasses"
+    )
     fresh.snakemake()
     records = [json.loads(path.read_text()) for path in fresh.path("results/cells").glob("*.json")]
     by_method = {(r["key"]["method"], r["status"], r["reason"]) for r in records}
@@ -150,7 +159,9 @@ def test_sources_that_change_under_way_stop_the_job(project: Project) -> None:
     code = "from benchmarks.plan import load_plan; p = load_plan({'plan': 'tiny'}); import sys; " \
            "name = next(n for n in p.chunks if '.alpha.s0' in n); print(p.chunk_text(name)); print(name, file=sys.stderr)"  # fmt: skip
     env = {**project.env(), "PYTHONPATH": str(project.root)}
-    planned = subprocess.run([sys.executable, "-c", code], cwd=project.root, env=env, capture_output=True, text=True)
+    planned = subprocess.run(
+        [sys.executable, "-c", code], cwd=project.root, env=env, capture_output=True, text=True
+    )
     spec = planned.stdout
     shutil.rmtree(project.path("results/cells"))
     shutil.rmtree(project.path("results/artefacts"))
@@ -171,7 +182,16 @@ def test_quality_does_not_depend_on_cores(finished: Project, fresh: Project) -> 
 
 def test_elsewhere_and_with_a_bare_environment(finished: Project, tmp_path: Path) -> None:
     env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "snakemake", "-s", str(finished.root / "Snakefile"), "-n", "--cores", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-s",
+        str(finished.root / "Snakefile"),
+        "-n",
+        "--cores",
+        "2",
+    ]
     done = subprocess.run(
         [*command, "--config", f"plan={finished.root / 'config' / 'tiny.yaml'}"], cwd=tmp_path, env=env,
         capture_output=True, text=True,
@@ -203,11 +223,15 @@ def test_bad_plans_are_one_line(project: Project) -> None:
 
 
 def test_lint_format_and_profiles() -> None:
-    lint = subprocess.run([sys.executable, "-m", "snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True)
+    lint = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True
+    )
     assert "Congratulations" in lint.stdout + lint.stderr, lint.stdout[-3000:]
     snakefmt = Path(sys.executable).with_name("snakefmt")
     if snakefmt.exists():
-        subprocess.run([snakefmt, "--check", "Snakefile", "workflow"], cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(
+            [snakefmt, "--check", "Snakefile", "workflow"], cwd=ROOT, check=True, capture_output=True
+        )
     import yaml
 
     common = {"scheduler": "greedy", "keep-going": True, "rerun-incomplete": True, "nolock": True,
