@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import digests, specs
+from benchmarks import digests, forecast, specs
 from benchmarks.cards import Arm, Card, CardRun, check_schema, load_card, read_yaml, show
 from benchmarks.cells import Cell, Cells, Scope
 from benchmarks.digests import ROOT, digest
@@ -21,12 +21,6 @@ from benchmarks.layout import Chunks, make_rounds
 from benchmarks.resolver import Resolver
 from benchmarks.sides import resolve_checks
 
-#: CPU seconds of a round's start (import of torch, loading), and of one cell and workload in it.
-ROUND_START_S, VISIT_S = 2.0, 0.45
-#: CPU seconds of one training job's start.
-JOB_START_S = 1.8
-#: Megabytes that a cell leaves, on average.
-CELL_MB = 2.0
 #: Workloads that run a method's own loop: nothing of them can be counted in one call of a finished model.
 NOT_COUNTED = {"train_step", "episode"}
 DEFAULTS: dict[str, Any] = {
@@ -221,34 +215,12 @@ class Plan:
         return f"{scope}-{digest([part.chunks, part.rounds, code])}"
 
     def forecast(self, scope: str = "all", cores: int = 2) -> dict[str, float]:
-        """What the scope will cost if nothing of it is done yet.
-
-        Returns:
-            cells, jobs, train_cpu_s, measure_s (wall, all cores), minutes (wall), disk_mb.
-        """
-        part = self.scopes[scope]
-        cells = [cell for name in part.chunks for cell in self.chunks[name].cells]
-        train = sum(cell.cpu_s for cell in cells) + JOB_START_S * len(part.chunks)
-        measure = sum(ROUND_START_S + VISIT_S * (1 + len(self.rounds[name].visits)) for name in part.rounds)
-        return {
-            "cells": len(cells),
-            "jobs": len(part.chunks) + len(part.rounds),
-            "train_cpu_s": round(train, 1),
-            "measure_s": round(measure, 1),
-            "minutes": round((train / max(cores, 1) + measure) / 60 + 0.3, 1),
-            "disk_mb": round(CELL_MB * len(cells), 1),
-        }
+        """What the scope will cost if nothing of it is done yet (benchmarks/forecast.py)."""
+        return forecast.forecast(self, scope, cores)
 
     def card_cpu_s(self, key: str) -> float:
         """Forecast of a card alone, starts included, in CPU seconds of training and scoring."""
-        seen: dict[str, Cell] = {}
-        todo = list(self.card_cells[key].values())
-        while todo:
-            cell = todo.pop()
-            if cell.system not in seen:
-                seen[cell.system] = cell
-                todo += cell.refs.values()
-        return sum(cell.cpu_s for cell in seen.values())
+        return forecast.cpu_s(self.card_cells[key].values())
 
     def announce(self, scope: str, cores: int) -> str:
         """One line on what a run of this scope will cost if nothing of it is done yet."""

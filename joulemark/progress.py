@@ -111,15 +111,15 @@ class Progress(threading.Thread):
 
     def done(self) -> float:
         """Forecast seconds of the jobs whose output is there, over all."""
-        from benchmarks.plan import JOB_START_S, ROUND_START_S, VISIT_S
+        from benchmarks.forecast import chunk_cpu_s, round_s
 
         total = ready = 0.0
         for name in self.part.chunks:
-            seconds = (JOB_START_S + sum(cell.cpu_s for cell in self.plan.chunks[name].cells)) / self.cores
+            seconds = chunk_cpu_s(self.plan.chunks[name]) / self.cores
             total += seconds
             ready += seconds * (self.plan.results / "chunks" / f"{name}.jsonl").exists()
         for name in self.part.rounds:
-            seconds = ROUND_START_S + VISIT_S * (1 + len(self.plan.rounds[name].visits))
+            seconds = round_s(self.plan.rounds[name])
             total += seconds
             ready += seconds * (self.plan.results / "rounds" / f"{name}.jsonl").exists()
         return ready / total if total else 1.0

@@ -299,11 +299,11 @@ def test_scores_that_are_not_finite(bench: Bench, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_counted_number_that_is_none_is_null_and_nan_is_refused() -> None:
-    execute._check_numbers({"a": None, "b": 0.0}, "here")
+    scoring._check_numbers({"a": None, "b": 0.0}, "here")
     with pytest.raises(
         MethodError, match="task t: counted gives nan for price; where there is no number, give None"
     ):
-        execute._check_numbers({"price": float("nan")}, "task t: counted")
+        scoring._check_numbers({"price": float("nan")}, "task t: counted")
 
 
 def test_training_costs() -> None:

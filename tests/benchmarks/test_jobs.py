@@ -158,7 +158,6 @@ def test_a_probe_that_is_no_number_is_the_methods_fault(house: Any, monkeypatch:
 def test_a_bug_of_the_harness_stops_its_job_after_the_other_cells(
     house: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from benchmarks import execute
 
     house.write_card(runs=[run_of(tiny_wide={"hidden": [5, 9, 13]})])
     plan = house.plan()
@@ -169,7 +168,7 @@ def test_a_bug_of_the_harness_stops_its_job_after_the_other_cells(
             raise KeyError("a bug of ours")
         return real(world, cell)
 
-    monkeypatch.setattr(execute, "score", broken)
+    monkeypatch.setattr(scoring, "score", broken)
     status = house.train(plan)
     name = next(name for name in status if "tiny_wide" in name)
     assert {key: value for key, value in status.items() if value} == {name: 1}
@@ -178,7 +177,7 @@ def test_a_bug_of_the_harness_stops_its_job_after_the_other_cells(
     assert hidden == {None, 5, 13}  # the others are done, the broken one has no record
     told = capfd.readouterr().err
     assert "a bug of ours" in told and "a bug of the harness stopped 1 cells (tiny_wide seed 0)" in told
-    monkeypatch.setattr(execute, "score", real)
+    monkeypatch.setattr(scoring, "score", real)
     assert set(house.train(plan).values()) == {0}  # and the same command mends it
 
 
