@@ -135,7 +135,7 @@ def test_training_learns_and_repeats() -> None:
     first = train("xxs", 0, steps=30, log=lambda _, loss: losses.append(loss))
     second = train("xxs", 0, steps=30)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    assert np.mean(losses[-3:]) < 0.75 * losses[0]
+    assert np.mean(losses[-3:]) < 0.9 * losses[0]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,24 +180,24 @@ def test_attention_with_fewer_heads_trains_on_it(method: Method, heads: int) -> 
     assert run.task.counted(model, test, run) == {"cache_bytes": 2 * 2 * 16 * heads * 8 * 4}
 
 
-@pytest.fixture(scope="module")
-def learnt() -> dict[str, dict[int, float]]:
-    """Accuracy by distance with full attention and with a window of 2, after the same training on 4 pairs."""
-    found = {}
-    for name, method in (("full", Baseline()), ("window", SlidingWindow(window=2))):
-        run, test = make_run(method, length=16, pairs=4, width=64, heads=1, steps=300)
-        model: nn.Module = method.fit(method.build(run), run)
-        scores = run.task.score(model, test, run)["accuracy"]
-        back = scores.axes["distance"]
-        found[name] = {int(power): float(scores.values[back == power].mean()) for power in np.unique(back)}
-    return found
+def learnt(method: Method) -> dict[int, float]:
+    """Accuracy by distance after training on 4 pairs in 32 tokens (6 CPU-s)."""
+    run, test = make_run(method, length=32, pairs=4, width=64, steps=350)
+    model: nn.Module = method.fit(method.build(run), run)
+    scores = run.task.score(model, test, run)["accuracy"]
+    back = scores.axes["distance"]
+    return {int(power): float(scores.values[back == power].mean()) for power in np.unique(back)}
 
 
-def test_full_attention_learns_to_recall(learnt: dict[str, dict[int, float]]) -> None:
-    assert min(learnt["full"].values()) > 0.9
+def test_full_attention_learns_to_recall() -> None:
+    found = learnt(Baseline())
+    assert list(found) == [1, 4, 8, 16, 32]
+    assert min(found.values()) > 0.9
 
 
-def test_a_window_shorter_than_the_distance_fails(learnt: dict[str, dict[int, float]]) -> None:
-    # two layers of two positions reach two tokens back; whoever knew the four values would guess one in four
-    far = [share for power, share in learnt["window"].items() if power >= 4]
-    assert max(far) < 0.3
+@pytest.mark.slow
+def test_a_window_shorter_than_the_distance_fails() -> None:
+    found = learnt(SlidingWindow(window=4))
+    # two layers of four positions reach six tokens back; whoever knew the four values would guess one in four
+    assert found[1] > 0.5
+    assert max(found[16], found[32]) < 0.1

@@ -224,7 +224,7 @@ def run_plan(plan: Plan, result: Done, house: House) -> None:
 
 def scores(done: Done, system: Any, split: Any) -> dict[str, np.ndarray]:
     """Every metric's scores per item, as the task gives them."""
-    execute.seed_all(done.spec["seed"] + 2_000_003)
+    seed_all(done.spec["seed"] + 2_000_003)
     run = done.world.run(done.spec)
     found = run.task.score(system, split, run)
     return {name: np.asarray(one.values, dtype=float) for name, one in found.items()}
@@ -247,7 +247,7 @@ def test_a_loaded_cell_answers_as_it_did(ran: Done) -> None:
     loaded = scores(ran, ran.system(), split)
     if ran.held is not None:
         run = ran.world.run(ran.spec)
-        execute.seed_all(ran.spec["seed"] + 2_000_003)
+        seed_all(ran.spec["seed"] + 2_000_003)
         held = scores(ran, run.method.serve(ran.held.eval(), run), split)
         wrong = [name for name in held if not np.array_equal(held[name], loaded[name])]
         assert not wrong, (
