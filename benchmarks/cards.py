@@ -193,8 +193,7 @@ def _expand(run: Mapping[str, Any], resolver: Resolver, where: str) -> Iterator[
         methods = [
             setting
             for name, grids in run["methods"].items()
-            for knobs in (grids if isinstance(grids, list) else [grids])
-            for setting in resolver.method(name, _with(untrained, knobs), f"{where}.methods")
+            for setting in _grids(name, grids, untrained, resolver, f"{where}.methods")
         ]
         ((base, base_knobs),) = (run.get("baseline") or {"baseline": {}}).items()
         bases = resolver.method(base, _with(untrained, base_knobs), f"{where}.baseline")
@@ -214,6 +213,19 @@ def _expand(run: Mapping[str, Any], resolver: Resolver, where: str) -> Iterator[
             plan=run.get("plan"),
             tour=run.get("tour", True),
         )
+
+
+def _grids(
+    name: str, grids: Any, untrained: Mapping[str, Any], resolver: Resolver, where: str
+) -> list[dict[str, Any]]:
+    """All settings of a method: of one grid, or of a list of grids."""
+    listed = grids if isinstance(grids, list) else [grids]
+    if not listed:
+        raise InputError(f"{where}.{name}: an empty list runs nothing")
+    found = [setting for knobs in listed for setting in resolver.method(name, _with(untrained, knobs), where)]
+    if len({digest(setting) for setting in found}) < len(found):
+        raise InputError(f"{where}.{name}: a setting is given twice")
+    return found
 
 
 def _with(more: Mapping[str, Any], knobs: Any) -> Any:

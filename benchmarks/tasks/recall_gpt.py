@@ -27,7 +27,7 @@ class RecallGpt(Task):
     Data: synthetic. A sequence begins with `pairs` keys and their values; then the keys return in random
     order, each as often as the others and with its value behind: the model must say it when it reads the key.
     An item is a question; `distance` is how far back the nearest place lies that tells its value, to the next
-    power of two (1, 4, 8 ...). Other than in the paper keys return evenly, and nothing stands between questions.
+    power of two (1, 4, 8 ...). Unlike in the paper keys return evenly, with nothing between the questions.
     Training: a step reads 8 rows at each of several lengths: whole ones, and rows that are cut into halves,
     quarters ... down to 8 tokens, which are sequences of their own with fewer pairs. Whole rows alone do not
     teach this model to tell the values present apart within the budget; nor is it enough for 4 heads of 16.

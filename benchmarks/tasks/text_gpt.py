@@ -54,8 +54,8 @@ class TextGpt(Task):
     }
     main_workload = "prefill@256"
     offers = ("text", "attention")
-    train_cpu_s = 22.0
-    score_cpu_s = 1.5
+    train_cpu_s = 19.0
+    score_cpu_s = 1.2
     small = {"width": 16, "depth": 1, "heads": 2, "context": 32, "chars": 20_000}
     controls = {
         "positive": "half of the budget gives less than 3.4 bits a character (pairs of characters: 3.62)",

@@ -53,7 +53,7 @@ MISTAKES = {
     "unknown method": ("tiny_wide: {hidden: [4, 8]}", "tiny_wid: {}", "runs[0].methods: there is no method 'tiny_wid'; did you mean 'tiny_wide'?"),
     "unknown knob": ("{hidden: [4, 8]}", "{hiden: 4}", "methods.tiny_wide: there is no knob 'hiden'; did you mean 'hidden'?"),
     "knobs are a number": ("{hidden: [4, 8]}", "0.5", "methods.tiny_wide: knobs are a mapping, not 0.5"),
-    "knobs are a list": ("{hidden: [4, 8]}", "[4, 8]", "methods.tiny_wide: knobs are a mapping, not [4, 8]"),
+    "knobs are a list": ("{hidden: [4, 8]}", "[4, 8]", "methods.tiny_wide: knobs are a mapping, not 4"),
     "out of bounds": ("[4, 8]", "[4, 800]", "methods.tiny_wide.hidden: 800 is above 99 (hidden units)"),
     "word for number": ("[4, 8]", "[4, many]", "tiny_wide.hidden: 'many' is no int (hidden units)"),
     "bool for int": ("[4, 8]", "true", "tiny_wide.hidden: True is no int (hidden units)"),
