@@ -21,7 +21,8 @@ PACKAGES = ("benchmarks", "methods", "reports", "joulemark")
 MACHINERY = tuple(
     f"benchmarks.{name}"
     for name in (
-        "artefacts", "cards", "cells", "collect", "execute", "index", "jobs", "layout", "measure", "plan", "sides", "studies",
+        "artefacts", "cards", "cells", "children", "collect", "execute", "forecast", "index", "jobs", "layout", "measure",
+        "plan", "resolver", "scoring", "sides", "specs", "studies",
     )
 )  # fmt: skip
 #: Words of the contract that are method names as well: the method that changes nothing, and a form of a model.

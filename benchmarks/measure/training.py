@@ -158,8 +158,10 @@ def whole_training(
     """Steps of the log x seconds a step, phase by phase; None where a phase of either side was not timed.
 
     Args:
-        steps, base_steps: phase -> steps of the whole training, of the cell and of the baseline.
-        own, base: samples of both; in one cycle the baseline is in one of its phases.
+        steps: phase -> steps of the cell's whole training.
+        base_steps: the same of the baseline.
+        own: samples of the cell.
+        base: samples of the baseline; in one cycle it is in one of its phases.
     """
     step_s, base_s = _typical(steps, own), _typical(base_steps, base)
     if step_s is None or base_s is None:

@@ -55,7 +55,7 @@ class RecallGpt(Task):
     small = {"length": 16, "pairs": 2, "width": 16, "steps": 20}
     controls = {
         "positive": "two blocks of full attention answer 95 % of the questions",
-        "negative": "a window of 8 answers less than 5 % of what lies more than 16 tokens back (chance: 1.6 %)",
+        "negative": "a window of 8 answers less than 5 % of what lies more than 16 tokens back",
     }
 
     @property

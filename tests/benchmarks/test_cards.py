@@ -54,6 +54,8 @@ MISTAKES = {
     "unknown knob": ("{hidden: [4, 8]}", "{hiden: 4}", "methods.tiny_wide: there is no knob 'hiden'; did you mean 'hidden'?"),
     "knobs are a number": ("{hidden: [4, 8]}", "0.5", "methods.tiny_wide: knobs are a mapping, not 0.5"),
     "knobs are a list": ("{hidden: [4, 8]}", "[4, 8]", "methods.tiny_wide: knobs are a mapping, not 4"),
+    "an empty list of grids": ("{hidden: [4, 8]}", "[]", "methods.tiny_wide: an empty list runs nothing"),
+    "a setting twice in a list of grids": ("{hidden: [4, 8]}", "[{hidden: [4, 8]}, {hidden: 8, drop: 0}]", "methods.tiny_wide: a setting is given twice"),
     "out of bounds": ("[4, 8]", "[4, 800]", "methods.tiny_wide.hidden: 800 is above 99 (hidden units)"),
     "word for number": ("[4, 8]", "[4, many]", "tiny_wide.hidden: 'many' is no int (hidden units)"),
     "bool for int": ("[4, 8]", "true", "tiny_wide.hidden: True is no int (hidden units)"),
@@ -141,6 +143,14 @@ def test_grids_become_arms(tmp_path: Path, tiny_index: Any) -> None:
     assert run.arms[4].method["knobs"]["start"] == run.arms[1].method
     assert run.task_knobs == {"width": 8, "noise": 1.0, "kind": "clouds", "easy": False}
     assert len({arm.id for arm in run.arms}) == 5
+
+
+def test_a_list_of_grids_is_their_union(tmp_path: Path, tiny_index: Any) -> None:
+    text = CARD.replace("{hidden: [4, 8]}", "[{hidden: [4, 8]}, {hidden: 5, drop: [0.1, 0.2]}, {}]")
+    (run,) = load(text, tmp_path, tiny_index).runs
+    assert [(arm.method["knobs"]["hidden"], arm.method["knobs"]["drop"]) for arm in run.arms[1:6]] == [
+        (4, 0.0), (8, 0.0), (5, 0.1), (5, 0.2), (12, 0.0),
+    ]  # fmt: skip
 
 
 def test_a_grid_of_the_task_is_one_run_each(tmp_path: Path, tiny_index: Any) -> None:

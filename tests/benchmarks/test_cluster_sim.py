@@ -47,9 +47,14 @@ def test_chunks_longer_than_every_prompt_change_nothing_for_a_lone_request() -> 
     assert (a.first_s, a.last_s) == pytest.approx((b.first_s, b.last_s))
 
 
-@pytest.mark.parametrize("serve", [
-    lambda c, r: run_colocated(c, r, None), lambda c, r: run_colocated(c, r, 64), lambda c, r: run_disaggregated(c, r, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "serve",
+    [
+        lambda c, r: run_colocated(c, r, None),
+        lambda c, r: run_colocated(c, r, 64),
+        lambda c, r: run_disaggregated(c, r, 1),
+    ],
+)
 def test_every_request_is_served_whole_and_in_order_of_causes(serve) -> None:
     requests = poisson_trace(np.random.default_rng(0), 200, 200, 20, 0.5).at(20.0)
     serve(CLUSTER, requests)

@@ -78,7 +78,7 @@ def rows(record: dict[str, Any]) -> dict[tuple[Any, ...], dict[str, Any]]:
 def test_a_cell_is_one_row_a_number() -> None:
     found = rows(cell_record())
     assert {metric for metric, _ in found} == {
-        "status", "accuracy", "accuracy@level=1", "params", "flops@batch8", "train_flops", "fit_cpu_s", "adapt_cpu_s",
+        "status", "accuracy", "accuracy@level=1", "params", "flops@batch8", "train_flops", "fit_cpu_s", "adapt_cpu_s", "stages_cpu_s",
         "probe_odd",
     }  # fmt: skip
     accuracy = found["accuracy", None]
@@ -91,6 +91,7 @@ def test_a_cell_is_one_row_a_number() -> None:
     assert found["accuracy@level=1", None]["valid"] is None
     flops = found["flops@batch8", None]
     assert (flops["value"], flops["workload"], flops["reason"]) == (None, "batch8", "no formula for mystery")
+    assert found["stages_cpu_s", None]["value"] == 1.25  # all stages together
     assert found["fit_cpu_s", None]["basis"] == "measured" and found["probe_odd", None]["value"] == 1.5
     for row in found.values():
         assert set(row) <= set(COLUMNS)
@@ -168,7 +169,7 @@ def test_the_table_has_types(tmp_path: Path) -> None:
     out = tmp_path / "tables" / "all.parquet"
     collect([*map(str, bundles), "", str(tmp_path / "missing.jsonl")], out)
     table = pd.read_parquet(out)
-    assert list(table.columns) == list(COLUMNS) and len(table) == 9 + 7 + 8
+    assert list(table.columns) == list(COLUMNS) and len(table) == 10 + 7 + 8
     assert table["value"].dtype == table["log_ratio"].dtype == table["cpu_s"].dtype == float
     assert str(table["round"].dtype) == str(table["seed"].dtype) == "Int64"
     assert math.isnan(table[table["metric"] == "flops@batch8"]["value"].iloc[0])  # null, never 0

@@ -199,5 +199,5 @@ def test_full_attention_learns_to_recall() -> None:
 def test_a_window_shorter_than_the_distance_fails() -> None:
     found = learnt(SlidingWindow(window=4), 200)
     # two layers of four positions reach six tokens back; whoever knew the four values would guess one in four
-    assert found[1] > 0.5
+    assert found[1] > 0.25
     assert max(found[16], found[32]) < 0.1

@@ -34,6 +34,7 @@ from benchmarks.models.layers import Layer
 from benchmarks.plan import Plan
 from benchmarks.records import Store, dump, unpack
 from benchmarks.resolver import Resolver
+from benchmarks.run import seed_all
 from tests.conftest import House, index_folder, load_index_once
 
 ROOT = Path(__file__).resolve().parents[2]
