@@ -41,7 +41,7 @@ def _write(node: Any, put: Any) -> None:
     if isinstance(node, ast.AST):
         put(f"({type(node).__name__}")
         for name in node._fields:
-            value = getattr(node, name, None)
+            value: Any = getattr(node, name, None)
             if name == "body" and isinstance(
                 node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
             ):

@@ -68,9 +68,9 @@ def write_pack(plan: Plan, scope: str, folder: Path) -> Path:
     text = "".join(dump(record) + "\n" for record in records).encode()
     path.write_bytes(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
     manifest_path = folder / "manifest.json"
-    manifest = (
-        json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"schema": SCHEMA, "packs": {}}
-    )
+    manifest: dict[str, Any] = {"schema": SCHEMA, "packs": {}}
+    if manifest_path.is_file():
+        manifest = json.loads(manifest_path.read_text())
     manifest["packs"][path.name] = {
         "plan": plan.name,
         "scope": scope,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.models.layers import Layer, set_module
 from methods.base import Method
 
-#: Torch's products know no smaller step of activations (SMALL_SCALE_THRESHOLD of fbgemm): ranges under 0.016 are coarse.
+#: Torch's products know no smaller step of activations (SMALL_SCALE_THRESHOLD of fbgemm): below 0.016 they are coarse.
 SMALLEST_STEP = 6.1e-5
 
 

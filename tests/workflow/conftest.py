@@ -84,7 +84,9 @@ runs:
       beta: {}
       gamma: {}
 claims:
-  - {id: one, says: alpha is no worse, checks: [{metric: accuracy, of: {alpha: {strength: 1.0}}, minus: baseline, above: -0.5}]}
+  - id: one
+    says: alpha is no worse
+    checks: [{metric: accuracy, of: {alpha: {strength: 1.0}}, minus: baseline, above: -0.5}]
 """
 PLAN = "cards: [blobs]\nseeds: 2\nrounds: 2\nlimits: {cell_minutes: 5, memory_gb: 6}\n"
 
