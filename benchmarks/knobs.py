@@ -90,7 +90,7 @@ def check_value(entry: Mapping[str, Any], value: Any, where: str) -> Any:
         value = int(value)
     if not isinstance(value, KINDS[kind]) or (kind != "bool" and isinstance(value, bool)):
         raise InputError(f"{where}: {value!r} is no {kind}{help_}")
-    if kind == "float" and not math.isfinite(float(value)):
+    if isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where}: {value} is no finite number{help_}")
     if entry.get("low") is not None and value < entry["low"]:
         raise InputError(f"{where}: {value} is below {entry['low']}{help_}")

@@ -142,7 +142,8 @@ class GroupPolicy:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            # nobody counts the operations of such an update: the phase is there, its cost unknown, not zero
+            # nobody counts the operations of such an update: its cost is unknown, not zero
+            run.log.flops["policy"] = None
             run.log.steps["policy"] = run.log.steps.get("policy", 0) + 1
             run.report(loss.detach(), phase="policy")
             diary.update(ratio.detach(), part, self.clip_low, self.clip_high)
