@@ -162,7 +162,7 @@ class Run:
             MethodError: the method did not call `step.update()`.
         """
         recipe, loss = self.recipe, loss or self.task.loss
-        optimizer = optimizer or make_optimizer(recipe, model)
+        optimizer = optimizer or self.task.optimizer(model, recipe)
         peaks = [group["lr"] for group in optimizer.param_groups]
         model.train()
         for number, progress, batch in self._paced(phase, share):

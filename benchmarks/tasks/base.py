@@ -11,6 +11,7 @@ from benchmarks.knobs import cell, knob
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from benchmarks.run import Run
 
@@ -129,6 +130,12 @@ class Task:
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """The training loss of one batch, a scalar."""
         raise NotImplementedError
+
+    def optimizer(self, model: nn.Module, recipe: Recipe) -> Optimizer:
+        """What trains the task's model where a method brings no optimiser of its own."""
+        from benchmarks.run import make_optimizer
+
+        return make_optimizer(recipe, model)
 
     def fit(self, model: nn.Module, run: Run) -> nn.Module:
         """Train `model` within the budget; the last state counts."""
