@@ -31,11 +31,12 @@ class Chunks:
     def add(self, cells: Iterable[Cell], part: str = "") -> None:
         """Group cells by task, method and depth; seed 0, and what others start from, stand apart from other seeds.
 
-        So one more seed leaves alone what rounds and starts hang on.
+        So one more seed leaves alone what rounds and starts hang on. What the tour does not need stands apart too.
         """
         groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
         for cell in cells:
             name = part or (f"s{cell.seed}" if cell.seed == 0 or cell.needed else "more")
+            name += "" if part or not self.tour or cell.system in self.tour else "_later"
             groups[cell.arm.task, cell.arm.task_id, cell.arm.method["method"], name, str(cell.depth)].append(
                 cell
             )

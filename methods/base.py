@@ -23,7 +23,8 @@ class Method:
     stands on the artefact of its `start` cell. What it does not override is the baseline's.
     """
 
-    #: What the method needs of a task: any of "text", "images", "operator", "verify", "environment", "system".
+    #: What the method needs of a task: any of "text", "images",
+    #: "attention" (its model takes `mixer`), "operator", "linear", "verify", "serving", "system".
     needs: ClassVar[tuple[str, ...]] = ()
     #: Python packages beside the locked ones; where one is missing, the cells are `skipped` with that reason.
     requires: ClassVar[tuple[str, ...]] = ()
