@@ -10,6 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import copy
 import functools
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,12 @@ def load_index_once(folder: Path, plugins: str) -> dict[str, Any]:
 
 def index_folder(config: pytest.Config) -> Path:
     """Where the test processes of this checkout keep the index: it is named by what it is made from."""
-    return Path(str(config.cache.mkdir("joulemark")))
+    try:
+        return Path(str(config.cache.mkdir("joulemark")))
+    except (AttributeError, OSError):  # no cache plugin, or a checkout that cannot be written
+        folder = Path(tempfile.gettempdir()) / f"joulemark-tests-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
