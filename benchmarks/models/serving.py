@@ -258,13 +258,17 @@ def attainment(serve: Serve, cluster: Cluster, trace: Trace, rate: float) -> flo
 def goodput(serve: Serve, cluster: Cluster, trace: Trace, share: float = 0.9, steps: int = 7) -> float:
     """The highest rate a second at which `share` of the requests are inside both limits, by bisection on logs.
 
-    Zero where even one request at a time is too slow.
+    Zero where even one request at a time is too slow. A short stream can be served whatever its rate; the answer is
+    then the rate at which one token of every request would fill all decoding slots.
     """
+    ceiling = cluster.workers * cluster.max_batch / cluster.fixed_s
     low = high = 0.05 / cluster.fixed_s / 100
     if attainment(serve, cluster, trace, low) < share:
         return 0.0
     while attainment(serve, cluster, trace, high * 2) >= share:
         high *= 2
+        if high >= ceiling:
+            return ceiling
     low, high = high, high * 2
     for _ in range(steps):
         middle = math.sqrt(low * high)

@@ -33,7 +33,7 @@ class ClusterSim(Task):
     basis = "modelled"
     offers = ("serving",)
     score_cpu_s = 20.0
-    small = {"draws": 2, "requests": 40}
+    small = {"draws": 2, "requests": 60}
     controls = {
         "positive": "a lone request is served in the time that its parts add up to",
         "negative": "a policy without effect (chunks longer than every prompt, one at a time) changes nothing",

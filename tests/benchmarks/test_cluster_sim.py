@@ -88,3 +88,9 @@ def test_goodput_is_where_attainment_crosses() -> None:
     rate = goodput(serve, CLUSTER, trace)
     assert attainment(serve, CLUSTER, trace, rate) >= 0.9 > attainment(serve, CLUSTER, trace, rate * 1.3)
     assert goodput(serve, replace(CLUSTER, ttft_s=1e-9), trace) == 0.0
+
+
+def test_a_stream_too_short_to_be_late_has_a_ceiling() -> None:
+    trace = poisson_trace(np.random.default_rng(3), 20, 50, 4, 0.5)
+    patient = replace(CLUSTER, ttft_s=1e6, tpot_s=1e6)
+    assert goodput(lambda c, r: run_colocated(c, r, None), patient, trace) == 2 * 8 / 0.01
