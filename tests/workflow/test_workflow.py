@@ -58,7 +58,7 @@ def test_an_edit_runs_exactly_what_it_touches(project: Project, name: str) -> No
     edit, expected = EDITS[name]
     edit(project)
     counts = project.planned()
-    for view in ("all", "so_far", "collect", "report"):
+    for view in ("all", "so_far", "collect", "report", "pdf"):
         seen = counts.pop(view, 0)
         assert seen <= 1 or view == "collect", f"{view} would run {seen} times"
     if expected is None:  # chunks are renamed; their cells are final and nothing is trained again
@@ -77,7 +77,7 @@ def test_one_more_seed_and_back(project: Project) -> None:
     kept = project.states()
     assert all(kept[name] == state for name, state in before.items() if not name.startswith("tables"))
     project.edit("config/tiny.yaml", "seeds: 3", "seeds: 2")
-    assert set(project.planned()) <= {"all", "report", "collect"}
+    assert set(project.planned()) <= {"all", "report", "collect", "pdf"}
 
 
 @pytest.mark.parametrize("number", range(3))
