@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: CPU seconds of a round's start (import of torch, loading), and of one cell and workload in it.
 ROUND_START_S, VISIT_S = 2.0, 0.45
 #: CPU seconds of one training job's start.
-JOB_START_S = 1.8
+JOB_START_S = 3.0
 #: Megabytes that a cell leaves, on average.
 CELL_MB = 2.0
 #: Minutes of planning, collecting and reporting.

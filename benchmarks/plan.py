@@ -271,6 +271,8 @@ def _settings(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     merged = {**DEFAULTS, **settings}
     merged["limits"] = {**DEFAULTS["limits"], **settings.get("limits", {})}
     merged["_overrides"] = typed
+    if "cards" in typed:
+        merged["tour"] = []  # the plan's tour is of its own cards
     return path.stem, merged
 
 

@@ -75,10 +75,10 @@ def _judge_claim(
 
 def together(verdicts: list[str]) -> str:
     """All checks of a claim must hold; one that falls short decides; one that was not tested leaves it open."""
-    if UNTESTED in verdicts:
-        return UNTESTED
     if SHORT in verdicts:
         return SHORT
+    if UNTESTED in verdicts:
+        return UNTESTED
     return HOLDS if set(verdicts) == {HOLDS} else UNCLEAR
 
 
