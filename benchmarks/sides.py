@@ -108,6 +108,8 @@ def _grid_side(side: Mapping[str, Any], runs: list[CardRun], resolver: Resolver,
             spec = next(known for known in entry["knobs"] if known["name"] == knob)
             values = value if isinstance(value, list) else [value]
             typed[knob] = [resolver._value(spec, item, f"{where}.{name}.{knob}") for item in values]
+            if resolver.small and knob in entry["small"] and spec["default"] in typed[knob]:
+                typed[knob].append(entry["small"][knob])  # a side that names the default means the small one
     found = [
         arm
         for arm in arms.values()
@@ -127,7 +129,7 @@ def _grid_side(side: Mapping[str, Any], runs: list[CardRun], resolver: Resolver,
                 if not isinstance(_knob(arm.method, knob, entry), Mapping)
             )
         ]
-        varied = any(len(values) > 1 for values in typed.values())
+        varied = any(isinstance(value, list) for value in (knobs or {}).values())
         found = plain if len(plain) == 1 and not varied else found
     return found
 
