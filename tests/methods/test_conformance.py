@@ -38,8 +38,6 @@ from benchmarks.run import seed_all
 from tests.conftest import House, index_folder, load_index_once
 
 ROOT = Path(__file__).resolve().parents[2]
-#: True once nobody is in the middle of writing a file: then a file that raises, and a method without a task, fail here.
-STRICT = False
 #: CPU seconds that a pair with small knobs may take; most take one.
 LIMIT_CPU_S = 15.0
 #: Items of the slice on which batches are cut in two.
@@ -136,7 +134,7 @@ def done(pair: tuple[str, str], workshop: House, index: Any) -> Done:
     task, method = pair
     if task == "-":
         reason = index["errors"][method]["reason"]
-        pytest.fail(f"{method} cannot be imported: {reason}") if STRICT else pytest.skip(reason)
+        pytest.fail(f"{method} cannot be imported: {reason}")
     key = f"{task}/{method}"
     if key not in RUNS:
         RUNS[key] = attempt(task, method, workshop, index)
@@ -369,7 +367,7 @@ def tensors_of(ran: Done) -> list[tuple[str, Path]]:
 def method_class(name: str, index: Any) -> Any:
     if name in index["errors"]:
         reason = index["errors"][name]["reason"]
-        pytest.fail(f"{name} cannot be imported: {reason}") if STRICT else pytest.skip(reason)
+        pytest.fail(f"{name} cannot be imported: {reason}")
     world = execute.World(Store(Path("nowhere")), index, Path("nowhere"))
     return type(world.instance("methods", name, {}))
 
@@ -422,8 +420,6 @@ def test_every_method_has_a_task(index: Any) -> None:
         for name, entry in index["methods"].items()
         if not any(set(entry["needs"]) <= offer for offer in offers)
     ]
-    if alone and not STRICT:
-        pytest.skip(f"no task yet offers what these need: {', '.join(alone)}")
     assert not alone, f"no task offers what these need: {', '.join(alone)}"
 
 
