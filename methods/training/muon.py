@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from benchmarks.models.joint import Joint
 from methods.base import Method, knob
 from methods.training.optimizers import (
-    Joined,
     Orthogonal,
     adam_scale,
     adamw,
@@ -41,7 +41,7 @@ class Muon(Method):
         recipe, matrices = run.recipe, hidden_matrices(model)
         orthogonalise = lambda stack: newton_schulz(stack, self.iterations)  # noqa: E731
         muon = Orthogonal(matrices, recipe.lr, self.momentum, recipe.weight_decay, orthogonalise, adam_scale)
-        joined = Joined(muon, adamw(recipe, others(model, matrices)))
+        joined = Joint(muon, adamw(recipe, others(model, matrices)))
         for step in run.steps(model, optimizer=joined):  # type: ignore[arg-type]
             step.update()
         return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -36,28 +36,6 @@ def others(model: nn.Module, matrices: Iterable[nn.Parameter]) -> list[nn.Parame
     """Trainable parameters that are none of `matrices`."""
     taken = {id(matrix) for matrix in matrices}
     return [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
-
-
-class Joined:
-    """Several optimisers that step as one; `run.steps` scales the rates of all their groups."""
-
-    def __init__(self, *parts: torch.optim.Optimizer) -> None:
-        self.parts = parts
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """The groups of all parts."""
-        return [group for part in self.parts for group in part.param_groups]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
-        for part in self.parts:
-            part.zero_grad(set_to_none)
-
-    def step(self) -> None:
-        """One step of every part."""
-        for part in self.parts:
-            part.step()
 
 
 class Orthogonal(torch.optim.Optimizer):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.models.joint import Joint
 from benchmarks.models.transformer import Decoder
 from benchmarks.run import Run, schedule
 from benchmarks.tasks.text_gpt import TextGpt
 from methods.training.muon import Muon
 from methods.training.optimizers import (
-    Joined,
     Orthogonal,
     adam_scale,
     adamw,
@@ -124,9 +124,9 @@ def test_the_loop_scales_all_rates_and_both_parts_move(monkeypatch: pytest.Monke
     text = torch.randint(80, (64, task.context + 1), dtype=torch.uint8)
     run = Run(task, method, 0, torch.device("cpu"), {"text": text}, {})
     rates: list[list[float]] = []
-    step = Joined.step
+    step = Joint.step
     monkeypatch.setattr(
-        Joined,
+        Joint,
         "step",
         lambda self: (rates.append([group["lr"] for group in self.param_groups]), step(self))[1],
     )
