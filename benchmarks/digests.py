@@ -2,7 +2,8 @@
 
 A source digest covers a file's syntax tree without comments and docstrings, written by a serialiser of our own, so
 that it is the same on every Python from 3.11 on (`ast.dump` is not), and the digests of the project files that it
-imports, directly or not.
+imports, directly or not. What a class says to readers, the planner and
+the tests alone (help texts, forecasts, small knobs) is no part of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ OWN = ("methods/", "benchmarks/tasks/", "benchmarks/models/")
 #: whenever it changes what a cell learns; tests/golden guards it with golden quality numbers.
 HARNESS_VERSION = 1
 HARNESS_FILES = ("methods/base.py", "benchmarks/tasks/base.py")
+#: Attributes of tasks and methods that no number of a cell depends on: forecasts, small knobs for tests, controls.
+SAID_TO_OTHERS = frozenset({"train_cpu_s", "score_cpu_s", "cpu_factor", "small", "controls"})
 
 
 def digest(value: Any) -> str:
@@ -46,6 +49,10 @@ def _write(node: Any, put: Any) -> None:
                 node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
             ):
                 value = _without_docstring(value)
+            if name == "body" and isinstance(node, ast.ClassDef):
+                value = [part for part in value if not _said_to_others(part)]
+            if name == "keywords" and _is_knob(node):
+                value = [keyword for keyword in value if keyword.arg != "help"]
             # fields that are absent on one Python and empty on another say nothing
             if value is None or value == [] or name in ("ctx", "kind", "type_comment"):
                 continue
@@ -71,6 +78,17 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     ):
         return body[1:]
     return body
+
+
+def _said_to_others(part: ast.stmt) -> bool:
+    targets = part.targets if isinstance(part, ast.Assign) else [getattr(part, "target", None)]
+    return isinstance(part, ast.Assign | ast.AnnAssign) and all(
+        isinstance(target, ast.Name) and target.id in SAID_TO_OTHERS for target in targets
+    )
+
+
+def _is_knob(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("knob", "cell")
 
 
 def imports(path: Path, root: Path = ROOT) -> list[Path]:

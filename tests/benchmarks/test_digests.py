@@ -25,6 +25,8 @@ class Thing:
     """A thing."""
 
     size: int = 3
+    reach: int = knob(2, low=1, help="how far")
+    cpu_factor = 1.5
 
     def grow(self, by: int = 1) -> "Thing":
         """Grow."""
@@ -46,6 +48,10 @@ SAME = {
         "Thing(self.size + by)",
         "Thing(\n                self.size\n                + by,\n            )",
     ),
+    "a knob's help": ('help="how far"', 'help="how far it goes"'),
+    "a forecast": ("    cpu_factor = 1.5", "    cpu_factor = 2.5"),
+    "a forecast with its type": ("    cpu_factor = 1.5", "    cpu_factor: ClassVar[float] = 2.5"),
+    "small knobs": ("    cpu_factor = 1.5", "    small = {'size': 1}"),
     "indentation": ("        return self\n", "        return (\n  self)\n"),
 }
 #: Edits that change what runs.
@@ -60,6 +66,11 @@ OTHER = {
     "order": ("self.size + by", "by + self.size"),
     "an import": ("from dataclasses import dataclass", "from dataclasses import dataclass, field"),
     "a string that is no docstring": ("    size: int = 3\n", '    size: int = 3\n    what = "x"\n'),
+    "a knob's bound": ("low=1", "low=0"),
+    "a forecast's name in a function": (
+        "        return self\n",
+        "        cpu_factor = 2.5\n        return self\n",
+    ),
     "grouping": ("by > 0 and not by == 7", "not (by > 0 and by == 7)"),
 }
 
