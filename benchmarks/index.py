@@ -121,7 +121,9 @@ def make_index() -> dict[str, Any]:
             classes = [
                 value
                 for value in vars(load_module(module, path)).values()
-                if inspect.isclass(value) and value.__module__ == module and dataclasses.is_dataclass(value)
+                if inspect.isclass(value)
+                and value.__module__ == module
+                and "__dataclass_fields__" in vars(value)
             ]
             for cls in classes:
                 _describe(cls, kind, module, path, index)

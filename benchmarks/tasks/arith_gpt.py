@@ -180,10 +180,15 @@ class ArithGpt(Task):
         return model
 
     def optimizer(self, model: nn.Module, recipe: Recipe) -> Any:
-        """Muon on the matrices of the blocks, AdamW on the rest."""
-        from benchmarks.models.joint import muon_and_adamw
+        """Muon on the matrices of the blocks, AdamW on the rest, with one rate and no decay."""
+        from benchmarks.models import optimizers
 
-        return muon_and_adamw(model, recipe.lr, recipe.betas)
+        matrices = optimizers.hidden_matrices(model)
+        muon = optimizers.Orthogonal(
+            matrices, recipe.lr, 0.95, 0.0, optimizers.newton_schulz, optimizers.spectral_scale
+        )
+        rest = optimizers.others(model, matrices)
+        return optimizers.Joint(muon, optimizers.adamw(rest, recipe.lr, recipe.betas, 0.0))
 
     def prompts(self, items: Split) -> Tensor:
         """Prompt tokens of some items, `[items, width]`."""

@@ -55,7 +55,8 @@ class AttentionOp(Task):
     main_workload = "forward@1024"
     trains = False
     offers = ("operator", "attention")
-    score_cpu_s = 1.0
+    train_cpu_s = 0.01
+    score_cpu_s = 2.5
     small = {"head_width": 4}  # as long as by default: cards name lengths
     controls = {
         "positive": "twice the query heads cost twice the FLOPs",

@@ -32,6 +32,7 @@ class ClusterSim(Task):
     trains = False
     basis = "modelled"
     offers = ("serving",)
+    train_cpu_s = 0.0
     score_cpu_s = 20.0
     small = {"draws": 2, "requests": 60}
     controls = {

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.tasks import classification
-from benchmarks.tasks.base import Recipe, Task, knob
-from benchmarks.tasks.classification import BATCHES, TEN_CLASSES, TRAIN_STEP
+from benchmarks.tasks.base import Recipe, knob
+from benchmarks.tasks.classification import Classifier
 
 
 @dataclass(frozen=True)
-class DigitsMlp(Task):
+class DigitsMlp(Classifier):
     """Handwritten digits, 8 x 8 grey, with a fully connected network.
 
     Data: UCI optical digits as shipped with scikit-learn (1,797 images); 1,000 train, 297 validate, 500 test, in an
@@ -22,9 +21,6 @@ class DigitsMlp(Task):
     width: int = knob(64, low=2, high=1024, help="units of each hidden layer")
     depth: int = knob(2, low=1, high=8, help="hidden layers")
 
-    metrics = TEN_CLASSES
-    workloads = {**BATCHES, **TRAIN_STEP}
-    main_workload = "batch64"
     recipe = Recipe(steps=300, batch=64, lr=3e-3, weight_decay=1e-4)
     offers = ("images",)
     train_cpu_s = 0.4
@@ -48,17 +44,3 @@ class DigitsMlp(Task):
         from benchmarks.models.mlp import Mlp
 
         return Mlp(64, [width or self.width] * self.depth, 10, **slots)
-
-    def loss(self, model, batch):
-        return classification.loss(model, batch, same)
-
-    def score(self, system, split, run):
-        return classification.scores(system, split, same)
-
-    def workload(self, name, system, split, run):
-        return classification.batch_workload(name, system, split, same, "image")
-
-
-def same(x):
-    """The data are prepared as the network sees them."""
-    return x

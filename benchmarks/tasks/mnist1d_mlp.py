@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import datasets
-from benchmarks.tasks import classification
-from benchmarks.tasks.base import Recipe, Scores, Split, Task, Workload, knob
-from benchmarks.tasks.classification import BATCHES, TEN_CLASSES, TRAIN_STEP
+from benchmarks.tasks.base import Recipe, knob
+from benchmarks.tasks.classification import BATCHES, TRAIN_STEP, Classifier
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from benchmarks.run import Run
 
 
 @dataclass(frozen=True)
-class Mnist1dMlp(Task):
+class Mnist1dMlp(Classifier):
     """One-dimensional digits in ten classes (40 values each), an MLP 40-256-256-10.
 
     Data: MNIST-1D (Greydanus and Kobak, 2020): the published 4,000 training signals, of which the last 500
@@ -34,9 +33,8 @@ class Mnist1dMlp(Task):
     signals: int = knob(3500, low=64, high=3500, help="training signals")
     epochs: int = knob(20, low=1, high=200, help="passes over the training signals")
 
-    metrics = TEN_CLASSES
     workloads = {name: BATCHES[name] for name in ("batch1", "batch64")} | TRAIN_STEP
-    main_workload = "batch64"
+    item = "signal"
     train_cpu_s = 1.4
     score_cpu_s = 0.2
     small = {"width": 32, "signals": 1000, "epochs": 2}
@@ -66,20 +64,3 @@ class Mnist1dMlp(Task):
         from benchmarks.models.mlp import Mlp
 
         return Mlp(40, [width or self.width] * self.depth, 10, **slots)
-
-    def loss(self, model: nn.Module, batch: Any) -> Tensor:
-        """Cross-entropy of a batch."""
-        return classification.loss(model, batch, same)
-
-    def score(self, system: Any, split: Split, run: Run) -> dict[str, Scores]:
-        """Right or wrong, and the negative log-likelihood, of every signal."""
-        return classification.scores(system, split, same)
-
-    def workload(self, name: str, system: Any, split: Split, run: Run) -> Workload:
-        """`batch1` and `batch64`: the first signals of the split."""
-        return classification.batch_workload(name, system, split, same, "signal")
-
-
-def same(x: Tensor) -> Tensor:
-    """The signals are prepared as the network sees them."""
-    return x

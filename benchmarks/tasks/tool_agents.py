@@ -59,7 +59,8 @@ class ToolAgents(Task):
     trains = False
     offers = ("agent",)
     cost_depends_on_weights = True
-    score_cpu_s = 2.0
+    train_cpu_s = 1.0  # of one evaluation on validation data: what a search is counted in
+    score_cpu_s = 2.5
     small = {"questions": 12}
     controls = {
         "positive": "a written plan succeeds clearly more often than acting without a written thought",

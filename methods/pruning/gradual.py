@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from methods.base import Method, knob
 from methods.pruning.masks import Masks, magnitude
-from methods.pruning.schedules import cubic
+from methods.pruning.schedules import train_sparser
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,5 @@ class GradualPruning(Method):
     cpu_factor = 1.35
 
     def fit(self, model, run):
-        masks, done = Masks(model, score=magnitude, scope="layer"), False
-        for step in run.steps(model):
-            if not done and (step.number % self.every == 0 or step.progress >= self.end):
-                masks.set_sparsity(cubic(step.progress, self.begin, self.end, 0.0, self.sparsity))
-                done = step.progress >= self.end
-            step.update()
-        if not done:  # `end` is the end of training
-            masks.set_sparsity(self.sparsity)
-        return model
+        masks = Masks(model, score=magnitude, scope="layer")
+        return train_sparser(model, run, masks, self.sparsity, self.begin, self.end, self.every)

@@ -8,7 +8,7 @@ import torch
 
 from methods.base import Method, knob
 from methods.pruning.masks import Masks
-from methods.pruning.schedules import cubic
+from methods.pruning.schedules import train_sparser
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,5 @@ class RandomPruning(Method):
                 order[layer] = torch.from_numpy(run.rng.random(tuple(weight.shape))).to(weight)
             return order[layer]
 
-        masks, done = Masks(model, score=score), False
-        for step in run.steps(model):
-            if not done and (step.number % self.every == 0 or step.progress >= self.end):
-                masks.set_sparsity(cubic(step.progress, self.begin, self.end, 0.0, self.sparsity))
-                done = step.progress >= self.end
-            step.update()
-        if not done:  # `end` is the end of training
-            masks.set_sparsity(self.sparsity)
-        return model
+        masks = Masks(model, score=score)
+        return train_sparser(model, run, masks, self.sparsity, self.begin, self.end, self.every)

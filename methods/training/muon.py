@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.models.joint import Joint
-from methods.base import Method, knob
-from methods.training.optimizers import (
+from benchmarks.models.optimizers import (
+    Joint,
     Orthogonal,
     adam_scale,
     adamw,
@@ -15,6 +14,7 @@ from methods.training.optimizers import (
     newton_schulz,
     others,
 )
+from methods.base import Method, knob
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ class Muon(Method):
         recipe, matrices = run.recipe, hidden_matrices(model)
         orthogonalise = lambda stack: newton_schulz(stack, self.iterations)  # noqa: E731
         muon = Orthogonal(matrices, recipe.lr, self.momentum, recipe.weight_decay, orthogonalise, adam_scale)
-        joined = Joint(muon, adamw(recipe, others(model, matrices)))
-        for step in run.steps(model, optimizer=joined):  # type: ignore[arg-type]
+        rest = adamw(others(model, matrices), recipe.lr, recipe.betas, recipe.weight_decay)
+        for step in run.steps(model, optimizer=Joint(muon, rest)):  # type: ignore[arg-type]
             step.update()
         return model

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.models import chain_world as chain
-from benchmarks.models.joint import Orthogonalised, muon_and_adamw, newton_schulz
 from benchmarks.models.transformer import Cache
 from benchmarks.run import Run
 from benchmarks.tasks.arith_gpt import ArithGpt
@@ -174,25 +173,10 @@ def test_a_model_trains_after_it_was_scored():
     run.task.fit(model, run)
 
 
-def test_orthogonalised_moves_along_the_polar_factor():
-    torch.manual_seed(1)
-    left, right = torch.linalg.qr(torch.randn(6, 3))[0], torch.linalg.qr(torch.randn(3, 3))[0]
-    matrix = nn.Parameter(torch.zeros(6, 3))
-    matrix.grad = 7 * left @ torch.diag(torch.tensor([1.0, 0.8, 0.5])) @ right.T
-    Orthogonalised([matrix], lr=0.1).step()
-    found = torch.linalg.svdvals(matrix.detach()) / (0.1 * 2**0.5)
-    assert found.min() > 0.65 and found.max() < 1.25
-    # direction: the polar factor is left @ right.T
-    cosine = -(matrix.detach() * (left @ right.T)).sum() / matrix.detach().norm() / 3**0.5
-    assert cosine > 0.97
-    stack = torch.randn(2, 3, 6)
-    torch.testing.assert_close(newton_schulz(stack.mT), newton_schulz(stack).mT)
-
-
 def test_every_weight_has_one_optimiser():
     run, _ = make_run()
     model = run.task.model(run)
-    joint = muon_and_adamw(model, 0.01, (0.9, 0.95))
+    joint = run.task.optimizer(model, run.recipe)
     held = [parameter for group in joint.param_groups for parameter in group["params"]]
     assert len(held) == len(list(model.parameters())) == len({id(parameter) for parameter in held})
     inside = {id(p) for p in joint.parts[0].param_groups[0]["params"]}

@@ -13,7 +13,6 @@ from torch.nn.functional import cross_entropy
 from benchmarks import artefacts
 from benchmarks.measure.training import StepRunner
 from benchmarks.run import MethodError, Run
-from benchmarks.tasks.classification import fashion_pixels as pixels
 from benchmarks.tasks.fashion_mlp import FashionMlp
 from benchmarks.tasks.mnist1d_mlp import Mnist1dMlp
 from methods.base import Method
@@ -22,6 +21,8 @@ from methods.bpfree.frozen_random import FrozenRandom
 from methods.bpfree.local import joint_loss, local_loss, split, stages, with_readouts
 from methods.bpfree.mono_forward import MonoForward
 from methods.reference.baseline import Baseline
+
+pixels = FashionMlp().inputs
 
 
 def make_run(method: Method, **knobs: Any) -> Run:

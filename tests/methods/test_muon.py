@@ -6,12 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.models.joint import Joint
-from benchmarks.models.transformer import Decoder
-from benchmarks.run import Run, schedule
-from benchmarks.tasks.text_gpt import TextGpt
-from methods.training.muon import Muon
-from methods.training.optimizers import (
+from benchmarks.models.optimizers import (
+    Joint,
     Orthogonal,
     adam_scale,
     adamw,
@@ -21,6 +17,10 @@ from methods.training.optimizers import (
     polar,
     spectral_scale,
 )
+from benchmarks.models.transformer import Decoder
+from benchmarks.run import Run, schedule
+from benchmarks.tasks.text_gpt import TextGpt
+from methods.training.muon import Muon
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,8 @@ def test_the_loop_scales_all_rates_and_both_parts_move(monkeypatch: pytest.Monke
 def test_decay_acts_on_matrices_only() -> None:
     model = Decoder(11, 16, 1, 4)
     recipe = TextGpt().recipe
-    optimizer = adamw(recipe, others(model, hidden_matrices(model)))
+    rest = others(model, hidden_matrices(model))
+    optimizer = adamw(rest, recipe.lr, recipe.betas, recipe.weight_decay)
     decays = {
         tuple(p.shape): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
     }

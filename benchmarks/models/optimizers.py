@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from benchmarks.tasks.base import Recipe
 
 #: Newton-Schulz: X <- a X + b (X X^T) X + c (X X^T)^2 X (Jordan et al., 2024).
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -22,20 +19,44 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
     return [module.weight for module in linear[:-1] if module.weight.requires_grad]
 
 
-def adamw(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
-    """The recipe's AdamW; decay on matrices only, as in the task's own training."""
+def adamw(
+    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.AdamW:
+    """AdamW with decay on matrices only, as in the tasks' own training."""
     parameters = list(parameters)
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=recipe.betas)
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=betas)
 
 
 def others(model: nn.Module, matrices: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     """Trainable parameters that are none of `matrices`."""
     taken = {id(matrix) for matrix in matrices}
     return [p for p in model.parameters() if p.requires_grad and id(p) not in taken]
+
+
+class Joint:
+    """Optimisers that share a training loop; rates are set through their groups."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all parts."""
+        return [group for part in self.parts for group in part.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+    def step(self) -> None:
+        """One step of every part."""
+        for part in self.parts:
+            part.step()
 
 
 class Orthogonal(torch.optim.Optimizer):
