@@ -171,8 +171,10 @@ def forecast_cpu_s(entry: Any, task: Any, knobs: Mapping[str, Any]) -> float:
     """CPU seconds of training and scoring one cell, by what task and method say."""
     if not entry or not task:
         return 0.5
-    trains = task["trains"] and ("adapt" in entry["stages"] or not stands_on_start(entry["stages"]))
-    share = knobs.get("budget", 1.0) if trains else 0.0
+    works = "adapt" in entry["stages"] or not stands_on_start(entry["stages"])
+    if not task["trains"]:  # nothing is learnt from data, but a method may search, solve or pack
+        works = bool(entry["stages"])
+    share = knobs.get("budget", 1.0) if works else 0.0
     return share * task["train_cpu_s"] * entry["cpu_factor"] + task["score_cpu_s"]
 
 

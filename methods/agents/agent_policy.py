@@ -27,6 +27,7 @@ class AgentPolicy(AgentKnobs, Method):
 
     needs = ("agent",)
     cost_depends_on_weights = True
+    cpu_factor = 0.0
 
     def serve(self, model: Agent, run: Run) -> Agent:
         """The same language model with this method's settings."""

@@ -34,7 +34,7 @@ class ComponentSearch(Method):
 
     needs = ("agent",)
     cost_depends_on_weights = True
-    cpu_factor = 10.0
+    cpu_factor = 8.0
 
     def build(self, run: Run) -> Pool:
         """Models of all sizes."""

@@ -27,7 +27,7 @@ class RandomSearch(Method):
 
     needs = ("agent",)
     cost_depends_on_weights = True
-    cpu_factor = 10.0
+    cpu_factor = 11.0
 
     def build(self, run: Run) -> Pool:
         """Models of all sizes."""

@@ -373,10 +373,10 @@ def test_starts_are_part_of_what_a_card_costs(house: Any) -> None:
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
 def test_shipped_cards_stay_in_their_budget(path: Path, house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A card costs at most 200 CPU seconds with 5 seeds, or says how much more, and why."""
+    """A card costs at most 200 CPU seconds with 5 seeds, or says how much more, and why; full runs count."""
     monkeypatch.delenv("JOULEMARK_PLUGINS")
-    house.write_plan(cards=[str(path)], seeds=5)
-    plan = house.plan()
+    house.write_plan("full", cards=[str(path)], seeds=5)
+    plan = house.plan(plan="full")
     raw = plan.cards[0].raw
     budget = raw.get("budget_cpu_s", BUDGET_CPU_S)
     assert budget <= BUDGET_CPU_S or raw.get("budget_reason"), (
