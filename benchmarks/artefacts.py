@@ -7,7 +7,6 @@ that a method replaced or made narrower. No code is stored, so an artefact can b
 from __future__ import annotations
 
 import hashlib
-import importlib
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils import parametrize
 
-from benchmarks.models.layers import LAYERS, Layer, set_module
+from benchmarks.models.layers import Layer, layer_entry, layer_from, set_module
 from benchmarks.records import read_json, write_json
 from benchmarks.run import MethodError
 
@@ -55,7 +54,7 @@ PLAIN = {
 def describe(module: nn.Module) -> dict[str, Any] | None:
     """A leaf module as plain values, or None where only its builder can make it."""
     if isinstance(module, Layer):
-        return {"layer": f"{type(module).__module__}:{module.name}", "args": module.args()}
+        return layer_entry(module)
     kind = type(module).__name__
     if type(module) is getattr(nn, kind, None) and kind in PLAIN:
         return {"plain": kind, "args": PLAIN[kind](module)}
@@ -86,14 +85,7 @@ def make_layer(entry: dict[str, Any]) -> nn.Module:
         if entry["plain"] not in PLAIN:
             raise ValueError(f"artefact: {entry['plain']!r} is no plain layer")
         return getattr(nn, entry["plain"])(**entry["args"])
-    module = entry["layer"].partition(":")[0]
-    if entry["layer"] not in LAYERS:  # those of plugins are known already: their files were loaded first
-        if not module.startswith(("methods.", "benchmarks.models.")):
-            raise ValueError(f"artefact: {module!r} is no module of layers")
-        importlib.import_module(module)
-    if entry["layer"] not in LAYERS:
-        raise ValueError(f"artefact: there is no layer {entry['layer']!r}")
-    return LAYERS[entry["layer"]](**entry["args"])
+    return layer_from(entry)
 
 
 @torch.no_grad()

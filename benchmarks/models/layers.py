@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any, ClassVar
 
 import torch
@@ -46,6 +47,27 @@ class Layer(nn.Module):
         """How many of those weights are not zero; biases count, as in plain layers."""
         zeros = sum(int((weight == 0).sum()) for weight in self.parameters(recurse=False) if weight.ndim > 1)
         return self.stored_params() - zeros
+
+
+def layer_entry(layer: Layer) -> dict[str, Any]:
+    """A layer as plain values: its name and its constructor's arguments."""
+    return {"layer": f"{type(layer).__module__}:{layer.name}", "args": layer.args()}
+
+
+def layer_from(entry: dict[str, Any]) -> Layer:
+    """A layer from its entry, with fresh tensors; only registered layers can be made.
+
+    Raises:
+        ValueError: the name is none of a layer.
+    """
+    module = entry["layer"].partition(":")[0]
+    if entry["layer"] not in LAYERS:  # those of plugins are known already: their files were loaded first
+        if not module.startswith(("methods.", "benchmarks.models.")):
+            raise ValueError(f"artefact: {module!r} is no module of layers")
+        importlib.import_module(module)
+    if entry["layer"] not in LAYERS:
+        raise ValueError(f"artefact: there is no layer {entry['layer']!r}")
+    return LAYERS[entry["layer"]](**entry["args"])
 
 
 def sparse_forms(linear: nn.Linear) -> dict[str, nn.Module]:

@@ -24,7 +24,7 @@ class Rounded:
     Attributes:
         codes: uint8 [blocks, size], from 0 to 2 ** bits - 1.
         scale: float16 [blocks].
-        zero: uint8 [blocks], the code that stands for zero.
+        zero: uint8 [blocks], the code that stands for zero; float16 where it lies between two codes.
     """
 
     codes: Tensor
