@@ -66,6 +66,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
+def retyped(value: Any) -> Any:
+    """What stands inside a mapping or list of `--config`, as YAML reads it: Snakemake leaves it all as words."""
+    if isinstance(value, Mapping):
+        return {key: retyped(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [retyped(part) for part in value]
+    return yaml.load(value, Loader=_Loader) if isinstance(value, str) else value  # noqa: S506 - a SafeLoader
+
+
 def show(path: Path) -> str:
     """A path as a person knows it: relative to the project or to where they stand."""
     for base in (ROOT, Path.cwd()):
@@ -193,10 +202,11 @@ def _expand(run: Mapping[str, Any], resolver: Resolver, where: str) -> Iterator[
         methods = [
             setting
             for name, grids in run["methods"].items()
-            for setting in _grids(name, grids, untrained, resolver, f"{where}.methods")
+            for setting in _grids(task, name, grids, untrained, resolver, f"{where}.methods")
         ]
         ((base, base_knobs),) = (run.get("baseline") or {"baseline": {}}).items()
-        bases = resolver.method(base, _with(untrained, base_knobs), f"{where}.baseline")
+        base_typed = _tuned(task, base, _with(untrained, base_knobs), f"{where}.baseline")
+        bases = resolver.method(base, base_typed, f"{where}.baseline")
         if len(bases) != 1:
             raise InputError(f"{where}.baseline: names one cell, not a grid of {len(bases)}")
         _check_pairing(task, [*bases, *methods], resolver.index, where)
@@ -216,13 +226,14 @@ def _expand(run: Mapping[str, Any], resolver: Resolver, where: str) -> Iterator[
 
 
 def _grids(
-    name: str, grids: Any, untrained: Mapping[str, Any], resolver: Resolver, where: str
+    task: str, name: str, grids: Any, untrained: Mapping[str, Any], resolver: Resolver, where: str
 ) -> list[dict[str, Any]]:
     """All settings of a method: of one grid, or of a list of grids."""
     listed = grids if isinstance(grids, list) else [grids]
     if not listed:
         raise InputError(f"{where}.{name}: an empty list runs nothing")
-    found = [setting for knobs in listed for setting in resolver.method(name, _with(untrained, knobs), where)]
+    typed = [_tuned(task, name, _with(untrained, knobs), where) for knobs in listed]
+    found = [setting for knobs in typed for setting in resolver.method(name, knobs, where)]
     if len({digest(setting) for setting in found}) < len(found):
         raise InputError(f"{where}.{name}: a setting is given twice")
     return found
@@ -233,10 +244,12 @@ def _with(more: Mapping[str, Any], knobs: Any) -> Any:
     return {**more, **(knobs or {})} if knobs is None or isinstance(knobs, Mapping) else knobs
 
 
-def _tuned(task: str, method: str, knobs: dict[str, Any], where: str) -> dict[str, Any]:
-    """Knobs that say `tuned` get the value of the committed study."""
+def _tuned(task: str, method: str, knobs: Any, where: str) -> Any:
+    """Knobs that say `tuned` get the value of the committed study (what is no mapping, the resolver refuses)."""
     from benchmarks.studies import tuned
 
+    if not isinstance(knobs, Mapping):
+        return knobs
     return {
         k: tuned(task, method, k, f"{where}.{method}.{k}") if v == "tuned" else v for k, v in knobs.items()
     }

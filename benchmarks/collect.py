@@ -15,7 +15,7 @@ from benchmarks.records import dump
 COLUMNS = (
     "kind", "task", "task_id", "task_knobs", "method", "knobs", "arm", "seed", "system", "record", "status", "reason",
     "metric", "basis", "value", "valid", "n", "items", "workload", "form", "round", "baseline", "log_ratio", "clock",
-    "flags", "device", "protocol", "env", "cpu_s",
+    "flags", "device", "protocol", "env", "cpu_s", "sensor",
 )  # fmt: skip
 #: Metrics of a visit's form that become rows, with the name of their log ratio.
 VISIT_METRICS = {
@@ -26,7 +26,11 @@ VISIT_METRICS = {
     "first_call_s": None,
     "train_s": "train_log_ratio",
     "energy_j": "energy_log_ratio",
+    "net_energy_j": None,
+    "modelled_energy_j": None,
 }
+#: Sensor of what was computed and not read; it enters no front and no claim.
+MODEL = "tdp_load_model"
 
 
 def rows_of(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -103,18 +107,38 @@ def _visit_rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield common | {"metric": f"latency_s@{key['workload']}"}
     for form, entry in record["forms"].items():
         for metric, ratio in VISIT_METRICS.items():
-            if entry.get(metric) is None:
-                continue
-            name = metric if metric == "train_s" else f"{metric}@{key['workload']}"
+            if entry.get(metric) is not None:
+                yield common | _form_row(entry, metric, ratio, key["workload"], common) | {"form": form}
+    yield from _energy_null(record, common)
+
+
+def _form_row(
+    entry: Mapping[str, Any], metric: str, ratio: str | None, workload: str, common: Mapping[str, Any]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "metric": metric if metric == "train_s" else f"{metric}@{workload}",
+        "value": float(entry[metric]),
+        "n": entry["samples"],
+        "log_ratio": entry.get(ratio) if ratio else None,
+    }
+    if metric == "modelled_energy_j":
+        return row | {"basis": "modelled", "sensor": MODEL}
+    if metric.endswith("energy_j"):  # what disturbed the clocks did not disturb the sensor
+        return row | {"sensor": entry["energy_sensor"], "flags": ",".join(entry["energy_flags"])}
+    return row | {"clock": entry["clock"], "flags": ",".join(entry["flags"]) or common["flags"]}
+
+
+def _energy_null(record: Mapping[str, Any], common: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Energy that no sensor told: one row with the reason, never a 0."""
+    for form, entry in record["forms"].items():
+        if form != "aa" and entry.get("energy_j") is None and entry.get("energy_reason"):
             yield common | {
-                "metric": name,
+                "metric": f"energy_j@{record['key']['workload']}",
                 "form": form,
-                "value": float(entry[metric]),
-                "n": entry["samples"],
-                "log_ratio": entry.get(ratio) if ratio else None,
-                "clock": entry["clock"],
-                "flags": ",".join(entry["flags"]) or common["flags"],
+                "sensor": entry["energy_sensor"],
+                "reason": entry["energy_reason"],
             }
+            return
 
 
 def collect(bundles: Iterable[str], out: Path) -> None:

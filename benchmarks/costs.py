@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from benchmarks.counting import count
+from benchmarks.counting import count, flops_proxy_pj
+from benchmarks.models.kernels import own_forms
 from benchmarks.models.layers import Layer, dense_bytes, set_module, sparse_forms
 
 if TYPE_CHECKING:
@@ -61,8 +62,11 @@ def workload_costs(name: str, system: Any, split: Split, run: Run) -> tuple[dict
         f"flops@{name}": cost.flops,
         f"bytes_moved@{name}": cost.bytes_moved,
         f"peak_live_bytes@{name}": cost.peak_live_bytes,
+        f"energy_proxy_j@{name}": None if (proxy := flops_proxy_pj(cost)) is None else proxy * 1e-12,
     }
-    reasons = {f"flops@{name}": "no formula for " + ", ".join(cost.unknown)} if cost.flops is None else {}
+    unknown = "no formula for " + ", ".join(cost.unknown)
+    nulls = (f"flops@{name}", f"energy_proxy_j@{name}") if cost.flops is None else ()
+    reasons = dict.fromkeys(nulls, unknown)
     return values, reasons
 
 
@@ -75,7 +79,13 @@ def _kernel(name: str, module: nn.Module) -> nn.Module | None:
 
 
 def _sparse(name: str, module: nn.Module) -> nn.Module | None:
-    return sparse_forms(module).get(name) if isinstance(module, nn.Linear) else None
+    return linear_forms(module).get(name) if isinstance(module, nn.Linear) else None
+
+
+def linear_forms(linear: nn.Linear) -> dict[str, nn.Module]:
+    """Torch's sparse forms of a linear layer and those of our own kernel; empty where it is not sparse."""
+    found = sparse_forms(linear)
+    return found | own_forms(linear.weight.detach(), linear.bias) if found else {}
 
 
 def forms(model: Any) -> dict[str, Any]:
@@ -93,7 +103,9 @@ def forms(model: Any) -> dict[str, Any]:
         makers: dict[str, Maker] = {name: partial(_kernel, name) for name in names}
     else:
         linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
-        makers = {name: partial(_sparse, name) for name in {name for m in linears for name in sparse_forms(m)}}
+        makers = {
+            name: partial(_sparse, name) for name in {name for m in linears for name in linear_forms(m)}
+        }
     for name, make in sorted(makers.items()):
         form = _replaced(model, make)
         if name in ("csr", "bsr") or all(not isinstance(module, Layer) for module in form.modules()):

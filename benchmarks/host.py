@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,17 @@ def use_this_python(root: Path) -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     # spinning threads beside a neighbour cost seven times the CPU and falsify energy
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def cpu_name() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
 
 
 def claim(path: str) -> None:
@@ -47,13 +59,13 @@ def claim(path: str) -> None:
 @contextmanager
 def flock(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a file lock; waits for it without a limit."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _open(path) as file:
+    with _open_lock(path) as file:
         fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
 
 
-def _open(path: Path) -> IO[Any]:
+def _open_lock(path: Path) -> IO[Any]:
+    path.parent.mkdir(parents=True, exist_ok=True)
     # O_CREAT on another user's file in a sticky folder is refused by fs.protected_regular: open first, create after
     try:
         return open(path, "r+")
@@ -64,8 +76,20 @@ def _open(path: Path) -> IO[Any]:
 
 
 @contextmanager
-def lease(*, exclusive: bool) -> Iterator[None]:
-    """The machine's lease: shared while training, exclusive while measuring, also between workflows."""
+def lease(*, exclusive: bool, device: str = "") -> Iterator[None]:
+    """The lease of the machine, or of one device by its UUID: shared while training, exclusive while measuring.
+
+    It holds between workflows and is fair. Everybody passes a turnstile, one at a time, and whoever waits for the
+    lease keeps it: a round that waits lets no further training pass, so it waits for those that are at work and
+    for no other. Both are locks of the kernel, which a waiter that dies does not leave behind.
+    """
     folder = Path(os.environ.get("JOULEMARK_LEASE", tempfile.gettempdir()))
-    with flock(folder / "joulemark.lease", shared=not exclusive):
+    path = folder / (f"joulemark.{_file_name(device)}.lease" if device else "joulemark.lease")
+    with _open_lock(path) as file:
+        with flock(path.with_suffix(".turnstile")):
+            fcntl.flock(file, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
         yield
+
+
+def _file_name(device: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in device)

@@ -22,7 +22,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from benchmarks import digests
+from benchmarks import digests, places
 from benchmarks.digests import ROOT
 from benchmarks.knobs import InputError, schema, snake
 from benchmarks.records import read_json, write_json
@@ -131,7 +131,7 @@ def make_index() -> dict[str, Any]:
             raise
         except Exception as error:  # one file must not take the others with it
             reason = f"{path.name}: {type(error).__name__}: {error}"
-            for name in _class_names(path):
+            for name in _class_names(path) or [path.stem]:
                 index["errors"][name] = {"reason": reason.splitlines()[0][:300], "kind": kind}
     return index
 
@@ -150,15 +150,17 @@ def _describe(cls: type, kind: str, module: str, path: Path, index: dict[str, An
     if name in table:
         raise InputError(f"{path}: {name!r} is also defined in {table[name]['module']}: choose another name")
     doc = inspect.getdoc(cls) or ""
+    files = digests.closure(path) or [path]
     table[name] = {
         **entry,
+        **(_named_by_task(files) if table is index["tasks"] else _named_by_method(files)),
         "module": module,
         "class": cls.__name__,
         "file": digests._relative(path, ROOT),
         "knobs": schema(cls),
         "doc": doc,
-        "source": digests.source_digest(digests.closure(path) or [path]),
-        "files": [digests._relative(file, ROOT) for file in digests.closure(path) or [path]],
+        "source": digests.source_digest(files),
+        "files": [digests._relative(file, ROOT) for file in files],
         "family": path.parent.name if kind == "method" else "",
     }
 
@@ -189,6 +191,20 @@ def _task(cls: Any) -> dict[str, Any]:
         "small": cls.small,
         "controls": dict(cls.controls),
         "steps": cls().recipe.steps if cls().recipe else 0,
+    }
+
+
+def _named_by_task(files: list[Path]) -> dict[str, Any]:
+    """Names of the numbers that a task makes while it scores: what checks may ask for."""
+    return {"axes": places.axes(files), "counts": places.returned(files, "counted")}
+
+
+def _named_by_method(files: list[Path]) -> dict[str, Any]:
+    """Names of the numbers that a method makes while it runs: levels kept, amounts spent, probes."""
+    return {
+        "keeps": places.keywords(files, "keep"),
+        "spends": places.keywords(files, "spend"),
+        "probes": places.returned(files, "probe"),
     }
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,6 @@ class TrainJob:
             from benchmarks.execute import World
 
             self._world = World(self.store, load_index(self.store.root), self.data)
-            self._check_sources()
             _warm_up()
         return self._world
 
@@ -112,6 +111,7 @@ class TrainJob:
         unmet = self._unmet(cell)
         if unmet:
             return blank(cell, "skipped", unmet)
+        self._check_sources(cell)
         if cell["method"] in self.world.index["errors"] or cell["task"] in self.world.index["errors"]:
             errors = self.world.index["errors"]
             return blank(cell, "failed", (errors.get(cell["method"]) or errors[cell["task"]])["reason"])
@@ -183,13 +183,18 @@ class TrainJob:
             return _memory_reason(self.limits), "oom"
         return f"the child process ended with status {status}", "failed"
 
-    def _check_sources(self) -> None:
-        """The job must not train today's source under yesterday's hash."""
+    def _check_sources(self, cell: Mapping[str, Any]) -> None:
+        """The job must not train today's source under yesterday's hash; files of other methods may come and go."""
         planned = os.environ.get("JOULEMARK_SOURCES")
         from benchmarks.index import source_files, sources_digest
 
-        if planned and planned != sources_digest(source_files()):
-            raise SystemExit("sources changed since planning: run again")
+        if not planned or planned == sources_digest(source_files()):
+            return
+        before = read_json(self.store.root / "index" / f"{planned}.json") or {"tasks": {}, "methods": {}}
+        for table, name in [("tasks", cell["task"]), *(("methods", name) for name in _methods(cell))]:
+            old, new = before[table].get(name), self.world.index[table].get(name)
+            if old is None or new is None or old["source"] != new["source"]:
+                raise SystemExit(f"sources changed since planning: run again ({name})")
 
 
 def _warm_up() -> None:
@@ -197,6 +202,13 @@ def _warm_up() -> None:
     import torch
 
     torch.optim.SGD([torch.zeros(1)], lr=0.1)
+
+
+def _methods(cell: Mapping[str, Any]) -> Iterator[str]:
+    """The methods of a cell and of all cells that it starts from."""
+    yield cell["method"]
+    for ref in cell["refs"].values():
+        yield from _methods(ref)
 
 
 def _memory_reason(limits: Mapping[str, Any]) -> str:
@@ -216,13 +228,13 @@ def _blames_the_cell(error: Exception, cell: Mapping[str, Any], index: Mapping[s
 
 def measure_round(spec: Mapping[str, Any], out: Path) -> int:
     """Measure job: visit what has no final visit of this number yet; then the bundle. Runs alone on the machine."""
-    from benchmarks.measure.rounds import missing_visits, run_round, visit_names
+    from benchmarks.measure.rounds import alone, missing_visits, run_round, visit_names
 
     results = _results(out)
     store = Store(results)
     if missing_visits(spec, store):
-        with lease(exclusive=True):
-            status = run_round(spec, results)
+        with alone(spec["device"]) as sees:
+            status = run_round(spec, results, sees)
         if status:
             return status
     lines = [store.visit(name).read_text() for name in visit_names(spec) if store.visit(name).is_file()]

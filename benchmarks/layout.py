@@ -13,7 +13,7 @@ from benchmarks.digests import HARNESS_VERSION, ROOT, digest
 #: Cells beside the baseline in one round (docs/measurement.md).
 ROUND_CELLS = 7
 #: Raised by hand when measured numbers of different code must not be joined.
-PROTOCOL = 1
+PROTOCOL = 2
 #: A chunk of cells should not take longer than this in CPU seconds.
 CHUNK_CPU_S = 300.0
 #: Baseline's system and task -> (cell's system, workload) -> whether the tour times it.
@@ -23,19 +23,27 @@ Timed = Mapping[tuple[str, str], Mapping[tuple[str, str], bool]]
 class Chunks:
     """The train jobs of a plan, and which of them holds a cell."""
 
-    def __init__(self, index: Mapping[str, Any], limits: Mapping[str, Any], tour: set[str]) -> None:
-        self.index, self.limits, self.tour = index, limits, tour
+    def __init__(
+        self,
+        index: Mapping[str, Any],
+        limits: Mapping[str, Any],
+        tour: set[str],
+        asked: set[str] | None = None,
+    ) -> None:
+        self.index, self.limits, self.tour, self.asked = index, limits, tour, asked or set()
         self.by_name: dict[str, Chunk] = {}
         self.of: dict[str, str] = {}
 
     def add(self, cells: Iterable[Cell], part: str = "") -> None:
         """Group cells by task, method and depth; seed 0, and what others start from, stand apart from other seeds.
 
-        So one more seed leaves alone what rounds and starts hang on. What the tour does not need stands apart too.
+        So one more seed leaves alone what rounds and starts hang on. What the tour does not need stands apart too,
+        and so do seeds that `extend` asked for: the chunks that were there keep their names.
         """
         groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
         for cell in cells:
-            name = part or (f"s{cell.seed}" if cell.seed == 0 or cell.needed else "more")
+            more = "extra" if cell.system in self.asked else "more"
+            name = part or (f"s{cell.seed}" if cell.seed == 0 or cell.needed else more)
             name += "" if part or not self.tour or cell.system in self.tour else "_later"
             groups[cell.arm.task, cell.arm.task_id, cell.arm.method["method"], name, str(cell.depth)].append(
                 cell
@@ -64,23 +72,44 @@ class Chunks:
 
 
 def make_rounds(
-    timed: Timed, cells: Iterable[Cell], chunks: Chunks, settings: Mapping[str, Any]
+    timed: Timed,
+    cells: Iterable[Cell],
+    chunks: Chunks,
+    settings: Mapping[str, Any],
+    more: Mapping[tuple[str, str], Mapping[tuple[str, str], int]] | None = None,
 ) -> dict[str, Round]:
-    """Rounds of a baseline and at most seven cells; the tour's apart, since it has its own number of them."""
+    """Rounds of a baseline and at most seven cells; the tour's apart, since it has its own number of them.
+
+    `more` says up to which number `extend` wants rounds of a visit: they stand apart, beyond those that all have.
+    """
     by_system = {cell.system: cell for cell in cells}
-    code = digests.source_digest(sorted((ROOT / "benchmarks" / "measure").glob("*.py")))
+    code = digests.source_digest(sorted((ROOT / "benchmarks" / "measure").rglob("*.py")))
     rounds: dict[str, Round] = {}
-    for (base, _), visits in timed.items():
-        for tour in (True, False):
-            wanted = [key for key, mark in visits.items() if mark is tour]
-            others = list(dict.fromkeys(system for system, _ in wanted if system != base))
-            groups = [others[at : at + ROUND_CELLS] for at in range(0, len(others), ROUND_CELLS)]
-            for number in range(settings["tour_rounds" if tour else "rounds"]):
-                for at, group in enumerate(groups or ([[]] if wanted else [])):
-                    chosen = [(by_system[s], workload) for s, workload in wanted if s in group or s == base]
-                    made = _round(by_system[base], chosen, number, at, tour, code, chunks)
-                    rounds[made.name] = made
+    for key, visits in timed.items():
+        asked = (more or {}).get(key, {})
+        usual = {visit: settings["tour_rounds" if tour else "rounds"] for visit, tour in visits.items()}
+        jobs = [
+            (number, tour, [visit for visit, mark in visits.items() if mark is tour])
+            for tour in (True, False)
+            for number in range(settings["tour_rounds" if tour else "rounds"])
+        ]
+        jobs += [
+            (number, False, [visit for visit, count in asked.items() if usual[visit] <= number < count])
+            for number in range(max(asked.values(), default=0))
+        ]
+        for number, tour, wanted in jobs:
+            for at, group in enumerate(_groups(wanted, key[0])):
+                chosen = [(by_system[s], workload) for s, workload in wanted if s in group or s == key[0]]
+                made = _round(by_system[key[0]], chosen, number, at, tour, code, chunks)
+                rounds[made.name] = made
     return rounds
+
+
+def _groups(wanted: list[tuple[str, str]], base: str) -> list[list[str]]:
+    """Systems of one round each, beside the baseline; the baseline alone where nothing else is timed."""
+    others = list(dict.fromkeys(system for system, _ in wanted if system != base))
+    groups = [others[at : at + ROUND_CELLS] for at in range(0, len(others), ROUND_CELLS)]
+    return groups or ([[]] if wanted else [])
 
 
 def _round(

@@ -11,24 +11,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import digests, forecast, specs
-from benchmarks.cards import Arm, Card, CardRun, check_schema, load_card, read_yaml, show
+from benchmarks import digests, extension, forecast, specs
+from benchmarks.cards import Arm, Card, CardRun, check_schema, load_card, read_yaml, retyped, show
 from benchmarks.cells import Cell, Cells, Scope
+from benchmarks.checks import NOT_COUNTED
 from benchmarks.digests import ROOT, digest
+from benchmarks.drawings import resolve_figures
 from benchmarks.index import load_index, source_files, sources_digest
 from benchmarks.knobs import InputError, check_names
 from benchmarks.layout import Chunks, make_rounds
 from benchmarks.resolver import Resolver
 from benchmarks.sides import resolve_checks
 
-#: Workloads that run a method's own loop: nothing of them can be counted in one call of a finished model.
-NOT_COUNTED = {"train_step", "episode"}
 DEFAULTS: dict[str, Any] = {
     "seeds": 5,
     "rounds": 8,
     "tour_rounds": 5,
     "tour": [],
     "include_full": False,
+    "extend": {},
     "small": False,
     "energy_window_s": 10,
     "carbon": {"country": "FRA"},
@@ -53,17 +54,22 @@ class Plan:
         self.resolver = Resolver(self.index, small=self.settings["small"])
         self.cards = self._select()
         self.claims_of = {card.key: resolve_checks(card, self.resolver) for card in self.cards}
+        self.figures_of = {card.key: resolve_figures(card, self.resolver) for card in self.cards}
         #: The kind of device that hashes name: cpu, or cuda for the gpu plan.
         self.device = "cuda" if self.name == "gpu" else "cpu"
         self.factory = Cells(self.index, self.device)
         self.card_cells: dict[str, dict[str, Cell]] = {}
         self._tour: set[str] = set()
-        self._timed: dict[tuple[str, str], dict[tuple[str, str], bool]] = defaultdict(dict)
+        #: Cells that a run names by its own number of seeds; the others were asked for by `extend`.
+        self._usual: set[str] = set()
+        self.timed: dict[tuple[str, str], dict[tuple[str, str], bool]] = defaultdict(dict)
+        self.more_rounds: dict[tuple[str, str], dict[tuple[str, str], int]] = defaultdict(dict)
         self._make_cells()
-        self.layout = Chunks(self.index, self.settings["limits"], self._tour)
+        asked = {system for cells in self.card_cells.values() for system in cells} - self._usual
+        self.layout = Chunks(self.index, self.settings["limits"], self._tour, asked)
         self.layout.add(self.cells)
         self.chunks = self.layout.by_name
-        self.rounds = make_rounds(self._timed, self.cells, self.layout, self.settings)
+        self.rounds = make_rounds(self.timed, self.cells, self.layout, self.settings, self.more_rounds)
         self._make_scopes()
 
     @property
@@ -100,6 +106,7 @@ class Plan:
                     chosen[key] = card
         tour = self.settings["tour"]
         check_names(tour, set(chosen), "card of this plan", f"{self.name}: tour")
+        check_names(self.settings["extend"], set(chosen), "card of this plan", f"{self.name}: extend")
         order = [*tour, *sorted(set(chosen) - set(tour))]
         return [chosen[key] for key in order]
 
@@ -120,18 +127,22 @@ class Plan:
 
     def _make_run(self, card: Card, run: CardRun, cells: dict[str, Cell]) -> None:
         task = self.index["tasks"].get(run.task, {"trains": True, "basis": "counted"})
-        seeds = run.seeds or (self.settings["seeds"] if task["trains"] else 1)
-        seeds = min(seeds, self.settings["seeds"]) if self.settings["small"] else seeds
+        usual, seeds = extension.seeds_of(self, card, run)
         tour = card.key in self.settings["tour"] and run.tour
         for arm in run.arms:
             for seed in range(seeds):
                 cell = self.cell(arm, seed)
-                cell.workloads |= {*run.workloads} - NOT_COUNTED
+                cell.workloads |= {*run.workloads} - {*NOT_COUNTED}
                 cells[cell.system] = cell
-                if tour:
+                if seed < usual:
+                    self._usual.add(cell.system)
+                if tour and seed < usual:
                     self._mark_tour(cell)
         if run.workloads and task["basis"] != "modelled":
-            self._time(run, seeds, tour)
+            self._time(run, usual, tour)
+            if seeds > usual:
+                self._time(run, seeds, tour=False)
+            extension.extend_rounds(self, card, run, seeds)
 
     def _time(self, run: Any, seeds: int, tour: bool) -> None:
         """Note what rounds visit: seed 0, or every seed where cost depends on what was learnt."""
@@ -143,7 +154,7 @@ class Plan:
             for seed in range(seeds if varies else 1):
                 base, cell = self.cell(run.baseline, seed), self.cell(arm, seed)
                 for workload in run.workloads:
-                    table = self._timed[base.system, arm.task_id]
+                    table = self.timed[base.system, arm.task_id]
                     table[cell.system, workload] = table.get((cell.system, workload), False) or tour
 
     def _mark_tour(self, cell: Cell) -> None:
@@ -260,7 +271,7 @@ class Plan:
 
 def _settings(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """config/<plan>.yaml under what the user typed on the command line."""
-    typed = dict(config)
+    typed = {key: retyped(part) if isinstance(part, dict) else part for key, part in config.items()}
     name = str(typed.pop("plan", "default"))
     path = Path(name) if name.endswith((".yaml", ".yml")) else ROOT / "config" / f"{name}.yaml"
     if not path.is_file():

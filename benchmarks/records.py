@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 SCHEMA = "1.0"
+#: Visits: 1.1 added nullable fields (energy by form, the device's own clock, what a round costs before it times).
+VISIT_SCHEMA = "1.1"
 FINAL = ("ok", "diverged")
 STATUSES = ("ok", "skipped", "failed", "timeout", "oom", "diverged")
 
@@ -75,6 +77,7 @@ class Store:
     artefacts/<hash>/   model.safetensors and spec.json (spec last: it is the commit mark), training.json
     cells/<hash>.json   cell records
     visits/<hash>.json  visit records
+    samples/<hash>.npz  every sample of a visit
     """
 
     def __init__(self, root: Path | str = "results") -> None:
@@ -91,6 +94,10 @@ class Store:
     def visit(self, hash: str) -> Path:
         """The file of a visit record."""
         return self.root / "visits" / f"{hash}.json"
+
+    def samples(self, hash: str) -> Path:
+        """The samples behind a visit, form by form; no verdict reads them."""
+        return self.root / "samples" / f"{hash}.npz"
 
     def has_artefact(self, hash: str) -> bool:
         """True once the artefact is whole."""

@@ -6,7 +6,6 @@ import math
 import os
 import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks.costs import size_costs, workload_costs
+from benchmarks.host import cpu_name
 from benchmarks.records import SCHEMA, pack
 from benchmarks.run import Diverged, MethodError, Run, seed_all
 from benchmarks.tasks.base import Scores, Split
@@ -118,17 +118,6 @@ def environment() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }
-
-
-def cpu_name() -> str:
-    """The processor's name, as far as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
 
 
 def training_costs(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.cards import Arm, Card, CardRun
+from benchmarks.checks import check_by, check_effect, check_metrics
 from benchmarks.knobs import InputError, check_names
 from benchmarks.resolver import Resolver
 
@@ -38,7 +39,8 @@ def _check(check: Mapping[str, Any], card: Card, resolver: Resolver, where: str)
         raise InputError(f"{where}: a check needs a side `of`")
     if "minus" in check and "over" in check:
         raise InputError(f"{where}: a check has `minus` or `over`, not both")
-    runs = _runs(check, card, where)
+    check_effect(check, where)
+    runs = _runs(check, card, resolver, where)
     metric = check["metric"].partition("@")[0]
     task = resolver.index["tasks"].get(runs[0].task)
     resolved = {
@@ -54,11 +56,38 @@ def _check(check: Mapping[str, Any], card: Card, resolver: Resolver, where: str)
                 f"{where}.{key}: a list of cells is for an `effect`; without one a side is one cell"
             )
         if key in check:
-            resolved[key] = _side(check[key], runs, resolver, f"{where}.{key}")
+            several = "effect" in check
+            resolved[key] = _side(check[key], runs, resolver, f"{where}.{key}", several)
+    resolved |= _target(check, runs, resolver, where)
+    arms = {arm.id: arm for run in runs for arm in run.arms}
+    named = {key: [arms[id] for id in _ids(resolved.get(key))] for key in (*SIDES, "target")}
+    check_metrics(check, named, runs, resolver.index, where)
     return resolved
 
 
-def _runs(check: Mapping[str, Any], card: Card, where: str) -> list[CardRun]:
+def _target(
+    check: Mapping[str, Any], runs: list[CardRun], resolver: Resolver, where: str
+) -> dict[str, str | float]:
+    """What `reach` must reach: a number, or a cell whose own number it is."""
+    target = (check.get("args") or {}).get("target")
+    if target is None or check.get("effect") != "reach":
+        return {}
+    if isinstance(target, (int, float)) and not isinstance(target, bool):
+        return {"target": float(target)}
+    found = _side(target, runs, resolver, f"{where}.args.target")
+    if not isinstance(found, str):
+        raise InputError(f"{where}.args.target: is a number or one cell, not {target!r}")
+    return {"target": found}
+
+
+def _ids(side: Any) -> list[str]:
+    """The arms of a resolved side."""
+    if isinstance(side, Mapping):
+        return list(side["best"])
+    return list(side) if isinstance(side, list) else [side] if isinstance(side, str) else []
+
+
+def _runs(check: Mapping[str, Any], card: Card, resolver: Resolver, where: str) -> list[CardRun]:
     """The runs of the check's task; a card with several tasks must say `on`."""
     on = check.get("on")
     runs = card.runs
@@ -67,7 +96,10 @@ def _runs(check: Mapping[str, Any], card: Card, where: str) -> list[CardRun]:
         check_names([task], {run.task for run in runs}, "task of this card", f"{where}.on")
         if knobs is not None and not isinstance(knobs, Mapping):
             raise InputError(f"{where}.on.{task}: knobs are a mapping, not {knobs!r}")
-        runs = [run for run in runs if run.task == task and _matches(run.task_knobs, knobs or {})]
+        runs = [run for run in runs if run.task == task]
+        if runs:
+            check_names(knobs or {}, runs[0].task_knobs, "knob", f"{where}.on.{task}")
+        runs = _with_knobs(task, knobs or {}, runs, resolver)
         if not runs:
             raise InputError(f"{where}.on: no run of this card has {task} with {knobs}")
     settings = {run.arms[0].task_id for run in runs}
@@ -77,9 +109,12 @@ def _runs(check: Mapping[str, Any], card: Card, where: str) -> list[CardRun]:
     return runs
 
 
-def _side(side: Any, runs: list[CardRun], resolver: Resolver, where: str) -> str | list[str] | dict[str, Any]:
+def _side(
+    side: Any, runs: list[CardRun], resolver: Resolver, where: str, several: bool = False
+) -> str | list[str] | dict[str, Any]:
+    """A side as an arm; a list of arms, where `several` allows them, also by a knob that lists its values."""
     if isinstance(side, list):
-        return [arm for part in side for arm in _as_list(_side(part, runs, resolver, where))]
+        return [arm for part in side for arm in _as_list(_side(part, runs, resolver, where, several))]
     if side == "baseline":
         bases = {run.baseline.id for run in runs}
         if len(bases) > 1:
@@ -87,8 +122,12 @@ def _side(side: Any, runs: list[CardRun], resolver: Resolver, where: str) -> str
         return bases.pop()
     if isinstance(side, Mapping) and "best" in side:
         check_names(set(side) - {"best"}, {"by"}, "key", where)
+        check_by(str(side.get("by", "")), runs[0].task, resolver.index, f"{where}.by")
         return {"best": _as_list(_grid_side(side["best"], runs, resolver, where)), "by": side.get("by", "")}
-    return _one(_grid_side(side, runs, resolver, where), where)
+    found = _grid_side(side, runs, resolver, where)
+    if several and any(isinstance(value, list) for value in (next(iter(side.values())) or {}).values()):
+        return _as_list(found)
+    return _one(found, where)
 
 
 def _grid_side(side: Mapping[str, Any], runs: list[CardRun], resolver: Resolver, where: str) -> list[Arm]:
@@ -156,5 +195,17 @@ def _knob(method: Mapping[str, Any], knob: str, entry: Mapping[str, Any] | None)
     )
 
 
-def _matches(knobs: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(knobs.get(name) == value for name, value in wanted.items())
+def _with_knobs(
+    task: str, wanted: Mapping[str, Any], runs: list[CardRun], resolver: Resolver
+) -> list[CardRun]:
+    """Runs whose task has these knobs; under the small knobs one that names the default may mean the small one."""
+    exact = [run for run in runs if all(run.task_knobs.get(name) == wanted[name] for name in wanted)]
+    entry = resolver.index["tasks"].get(task)
+    if exact or not entry or not resolver.small:
+        return exact
+    defaults = {knob["name"]: knob["default"] for knob in entry["knobs"]}
+    meant = {
+        name: entry["small"].get(name, value) if value == defaults.get(name) else value
+        for name, value in wanted.items()
+    }
+    return [run for run in runs if all(run.task_knobs.get(name) == meant[name] for name in meant)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import studies
 from benchmarks.layout import PROTOCOL
 
 if TYPE_CHECKING:
     from benchmarks.plan import Plan
 
 #: What a page does not need of the index.
-INTERNAL = ("source", "files")
+INTERNAL = ("source", "files", "axes", "counts", "keeps", "spends", "probes")
 
 
 def chunk_text(plan: Plan, name: str) -> str:
@@ -57,16 +58,17 @@ def scope_text(plan: Plan, scope: str) -> str:
     part = plan.scopes[scope]
     arms = {cell.arm.id for name in part.chunks for cell in plan.chunks[name].cells}
     runs = [run for card in part.cards for run in card.runs]
+    tasks = {run.task for run in runs}
+    methods = {arm.method["method"] for run in runs for arm in run.arms}
     return json.dumps(
         {
             "plan": plan.name,
             "scope": scope,
             "settings": plan.settings,
             "cards": [_card(plan, card, arms) for card in part.cards],
-            "tasks": _described(plan, "tasks", {run.task for run in runs}),
-            "methods": _described(
-                plan, "methods", {arm.method["method"] for run in runs for arm in run.arms}
-            ),
+            "tasks": _described(plan, "tasks", tasks),
+            "methods": _described(plan, "methods", methods),
+            "tuning": studies.summaries(tasks, methods),
         },
         sort_keys=True,
         default=str,
@@ -76,10 +78,14 @@ def scope_text(plan: Plan, scope: str) -> str:
 def _card(plan: Plan, card: Any, arms: set[str]) -> dict[str, Any]:
     """A card with its claims resolved to arms, and which arms this scope runs."""
     return {
-        **{key: value for key, value in card.raw.items() if key not in ("claims", "controls")},
+        **{key: value for key, value in card.raw.items() if key not in ("claims", "controls", "figures")},
         "key": card.key,
         "target": card.scope,
         **plan.claims_of[card.key],
+        "figures": [
+            {**figure, "arms": [arm for arm in figure["arms"] if arm in arms]}
+            for figure in plan.figures_of[card.key]
+        ],
         "runs": [
             {
                 "task": run.task,

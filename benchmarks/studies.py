@@ -8,7 +8,7 @@ result is committed as benchmarks/tuning/<task>.<method>.yaml, and a card uses i
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,13 @@ def tuned(task: str, method: str, knob: str, where: str) -> Any:
             f"{where}: `tuned` needs benchmarks/tuning/{path.name} with {knob}: run snakemake tune_<card>"
         )
     return found["knobs"][knob]
+
+
+def summaries(tasks: Iterable[str], methods: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """`<task>.<method>` -> card, trials and metric of the committed study, where there is one."""
+    pairs = [f"{task}.{method}" for task in sorted(tasks) for method in sorted(methods)]
+    files = {pair: FOLDER / f"{pair}.yaml" for pair in pairs}
+    return {pair: yaml.safe_load(path.read_text())["study"] for pair, path in files.items() if path.is_file()}
 
 
 def conclude(card: Card, resolver: Any, cell_of: Any, store: Store) -> list[Path]:

@@ -25,6 +25,7 @@ COMMANDS = {
     "report": ("joulemark.reporting", "pages of what exists, or of the reference runs"),
     "strict": ("joulemark.reporting", "fail on any cell that is missing or not final"),
     "retry": ("joulemark.reporting", "the command that tries again what is not final"),
+    "extend": ("joulemark.extend", "more seeds or rounds of one card, without repeating what exists"),
     "tune": ("joulemark.reporting", "write the result of a card's finished tuning study"),
     "reproduce": ("joulemark.reproduce", "the reference report, then the tour: what `make reproduce` runs"),
 }

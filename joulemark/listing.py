@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from benchmarks.cards import load_card, read_yaml
@@ -64,8 +65,15 @@ def catalogue(results: str = "results") -> dict[str, list[dict[str, Any]]]:
     }  # fmt: skip
 
 
+def _tell_broken(results: str) -> None:
+    """Files that cannot be imported: their cells will fail, and this says why before they do."""
+    for name, entry in sorted(load_index(results)["errors"].items()):
+        print(f"{name}: {entry['kind']} that cannot be imported: {entry['reason']}", file=sys.stderr)
+
+
 def _list(args: argparse.Namespace) -> int:
     found = catalogue(args.results)
+    _tell_broken(args.results)
     if args.json:
         print(json.dumps(found, indent=1, default=str))
         return 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.cards import read_yaml
@@ -11,7 +13,8 @@ from benchmarks.cells import Cell
 from benchmarks.digests import HARNESS_VERSION, ROOT
 from benchmarks.knobs import InputError, did_you_mean
 from benchmarks.plan import Plan
-from benchmarks.records import Store, read_json
+from benchmarks.records import read_json
+from joulemark.packs import read_packs, reference_machines
 from joulemark.plans import load, plan_argument
 
 
@@ -32,25 +35,37 @@ def run(command: str, args: argparse.Namespace) -> int:
     if command == "show":
         print(_show(plan, args.key))
     elif command == "why":
-        print(json.dumps(_parts(plan, _cell(plan, args.key)), indent=1))
+        print(json.dumps(_parts(*_cell(plan, args.key)), indent=1))
     else:
-        a, b = (_flat(_parts(plan, _cell(plan, key))) for key in (args.key, args.other))
+        a, b = (_flat(_parts(*_cell(plan, key))) for key in (args.key, args.other))
         for name in sorted(set(a) | set(b)):
             if a.get(name) != b.get(name):
                 print(f"{name}: {a.get(name)} | {b.get(name)}")
     return 0
 
 
-def _cell(plan: Plan, key: str) -> Cell:
-    """The cell whose record, system or artefact hash begins with `key`."""
-    found = [c for c in plan.cells if any(hash.startswith(key) for hash in (c.record, c.system, c.artefact))]
-    if not found:
-        raise InputError(
-            f"no cell of plan {plan.name} has a hash that begins with {key!r}; see joulemark cells"
-        )
-    if len(found) > 1:
-        raise InputError(f"{len(found)} cells have a hash that begins with {key!r}: give more of it")
-    return found[0]
+def _cell(plan: Plan, key: str) -> tuple[Plan, Cell]:
+    """The cell whose record, system or artefact hash begins with `key`, of this plan or of another one."""
+    for tried in _plans(plan):
+        found = [
+            c for c in tried.cells if any(hash.startswith(key) for hash in (c.record, c.system, c.artefact))
+        ]
+        if len(found) > 1:
+            raise InputError(f"{len(found)} cells have a hash that begins with {key!r}: give more of it")
+        if found:
+            return tried, found[0]
+    raise InputError(f"no cell of any plan has a hash that begins with {key!r}; see joulemark cells")
+
+
+def _plans(plan: Plan) -> Iterator[Plan]:
+    """The plan that was named, then those of config/ that can be planned here."""
+    yield plan
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        if path.stem != plan.name:
+            try:
+                yield Plan({"plan": path.stem}, plan.results)
+            except InputError:
+                continue
 
 
 def _parts(plan: Plan, cell: Cell) -> dict[str, Any]:
@@ -98,15 +113,34 @@ def _show(plan: Plan, key: str) -> str:
                 f"  {k['name']} = {k['default']}  {k.get('help', '')}" + _bounds(k) for k in entry["knobs"]
             )
             return f"{key} ({entry['file']})\n\n{entry['doc']}\n\nknobs:\n{knobs}"
+    record = _record(plan, key)
+    if record is not None:
+        return json.dumps(record, indent=1)
     try:
-        cell = _cell(plan, key)
+        owner, cell = _cell(plan, key)
     except InputError as error:
-        names = [*plan.index["methods"], *plan.index["tasks"], *(c.key for c in plan.cards)]
+        names = dict.fromkeys([*(c.key for c in plan.cards), *plan.index["methods"], *plan.index["tasks"]])
         raise InputError(
             f"{error}; and no card, task or method is called {key!r}; {did_you_mean(key, names)}"
         ) from None
-    record = read_json(Store(plan.results).cell(cell.record))
-    return json.dumps(_short(record) if record else _parts(plan, cell), indent=1)
+    made_of = json.dumps(_parts(owner, cell), indent=1)
+    return f"not run yet on this machine, and in no reference pack; it will be made of\n{made_of}"
+
+
+def _record(plan: Plan, key: str) -> dict[str, Any] | None:
+    """The record of a hash without its packed scores: of this machine, else of a reference machine, which it names."""
+    if re.fullmatch(r"[0-9a-f]{6,12}", key) is None:
+        return None
+    here = sorted((plan.results / "cells").glob(f"{key}*.json"))
+    if len(here) == 1:
+        return _short(read_json(here[0]) or {})
+    for machine in reference_machines():
+        for record in read_packs(machine):
+            if any(
+                str(record["key"].get(part, "")).startswith(key) for part in ("record", "system", "artefact")
+            ):
+                return {"reference": f"results/reference/{machine}", **_short(record)}
+    return None
 
 
 def _bounds(knob: dict[str, Any]) -> str:
@@ -122,6 +156,8 @@ def _bounds(knob: dict[str, Any]) -> str:
 
 def _short(record: dict[str, Any]) -> dict[str, Any]:
     """A record without its packed items."""
+    if "quality" not in record:
+        return record
     quality = {
         name: {k: v for k, v in entry.items() if k != "items"} for name, entry in record["quality"].items()
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from benchmarks.index import load_index
 from benchmarks.knobs import InputError, check_names
 from benchmarks.plan import Plan
+from benchmarks.records import Store, read_json
 from joulemark.bare import _job, _out, _train_jobs
 
 #: What the table shows besides the task's metrics, in this order.
@@ -41,26 +43,47 @@ def run(command: str, args: argparse.Namespace) -> int:
         raise InputError(index["errors"][args.method]["reason"])
     task = index["tasks"][args.task]
     workloads = (
-        args.workloads.split(",")
-        if args.workloads
-        else [task["main_workload"]]
-        if task["main_workload"]
-        else []
+        args.workloads.split(",") if args.workloads else [task["main_workload"]] * bool(task["main_workload"])
     )
+    if (
+        not args.workloads
+        and "fit" in index["methods"][args.method]["stages"]
+        and "train_step" in task["workloads"]
+    ):
+        workloads.append("train_step")  # who changes the training wants to see its time
     with tempfile.TemporaryDirectory() as folder:
         plan = _plan(Path(folder), args, _knobs(args.rest, index["methods"][args.method]), workloads)
-        for job, name, spec in _jobs(plan):
+        for job, name, spec in _jobs(plan, args.method):
             if not _out(plan, job, name).exists() and _job(job, _out(plan, job, name), spec):
                 return 1
+            if job == "train":
+                _stop_at_failure(plan, name, args.method)
         table = _table(plan, Path(folder))
         print(f"{args.task}, {args.seeds} seeds, {args.rounds} rounds, {time.monotonic() - began:.0f} s")
         print(_comparison(table, plan, workloads))
     return 0
 
 
-def _jobs(plan: Plan) -> list[tuple[str, str, str]]:
+def _jobs(plan: Plan, method: str) -> list[tuple[str, str, str]]:
+    """Data, training, rounds; the method before everything that it does not stand on, so that a mistake shows soon."""
     jobs = _train_jobs(plan, "all")
+    own = {name for name, chunk in plan.chunks.items() if any(_is(cell, method) for cell in chunk.cells)}
+    first = own | {need for name in own for need in plan.chunks[name].needs}
+    jobs.sort(key=lambda job: (job[0] != "data", job[0] == "train" and job[1] not in first))
     return jobs + [("measure", name, plan.round_text(name)) for name in plan.scopes["all"].rounds]
+
+
+def _is(cell: Any, method: str) -> bool:
+    return bool(cell.arm.method["method"] == method)
+
+
+def _stop_at_failure(plan: Plan, chunk: str, method: str) -> None:
+    """Raise with the end of the traceback when the method itself has failed."""
+    for cell in plan.chunks[chunk].cells:
+        record = read_json(Store(plan.results).cell(cell.record)) or {}
+        if _is(cell, method) and record.get("status") in ("failed", "skipped", "oom", "timeout"):
+            trace = f"\n{record['trace']}" if record.get("trace") else ""
+            raise InputError(f"{method}, seed {cell.seed}: {record['status']}: {record['reason']}{trace}")
 
 
 def _knobs(rest: list[str], entry: dict[str, Any]) -> dict[str, Any]:
@@ -116,9 +139,8 @@ def _comparison(table: Any, plan: Plan, workloads: list[str]) -> str:
     base, other = run.baseline.id, run.arms[-1].id
     task = table.scope["tasks"][run.task]
     rows = []
-    for metric in (
-        [entry["name"] for entry in task["metrics"]] + list(COSTS) + [f"latency_s@{w}" for w in workloads]
-    ):
+    timed = ["train_s" if name == "train_step" else f"latency_s@{name}" for name in workloads]
+    for metric in [entry["name"] for entry in task["metrics"]] + list(COSTS) + timed:
         quality = metric in {entry["name"] for entry in task["metrics"]}
         side = "minus" if quality else "over"
         check = {"metric": metric, "of": other, side: base, "task": run.task, "quality": quality}
@@ -129,11 +151,15 @@ def _comparison(table: Any, plan: Plan, workloads: list[str]) -> str:
             continue
         level = {arm: _level(table, arm, metric) for arm in (base, other)}
         i = found.interval
-        effect = (
-            f"{i.effect:+.4f} [{i.low:+.4f}, {i.high:+.4f}]"
-            if quality
-            else f"{i.effect:.3f}x [{i.low:.3f}, {i.high:.3f}]"
+        if metric in timed:  # both sides of one round: what differs between rounds is not the method's
+            level[other] = level[base] * i.effect
+        sign, unit = ("+", "") if quality else ("", "x")
+        within = (
+            f" [{i.low:{sign}.4f}, {i.high:{sign}.4f}]"
+            if math.isfinite(i.high)
+            else " (no interval: one round or seed)"
         )
+        effect = f"{i.effect:{sign}.4f}{unit}{within}"
         rows.append(
             [
                 metric,

@@ -16,18 +16,23 @@ from reports.table import Missing, Table
 
 #: Counted costs in the order in which tables show them; others follow by name.
 ORDER = (
+    "price",
+    "tokens",
+    "tool_calls",
     "nonzero",
     "stored_bytes",
     "flops",
     "bytes_moved",
     "peak_live_bytes",
+    "energy_proxy_j",
     "train_flops",
-    "tokens",
-    "tool_calls",
-    "price",
 )
 #: Cell metrics that are no cost of the arm: budgets that a task fixes, and clocks of the training job.
 NO_COST = ("status", "train_samples", "train_steps", "params", "train_peak_live_bytes")
+
+
+#: Metrics of a task that say what an answer took.
+SPENT = ("price", "tokens", "tool_calls", "mflop")
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ class Section:
     def cost_names(self) -> list[str]:
         """Counted costs of these cells, at the main workload where they have one."""
         known = self.table.cells[self.table.cells["arm"].isin(self.arm_ids)]
-        quality = {entry["name"] for entry in self.entry.get("metrics", [])}
+        quality = {entry["name"] for entry in self.entry.get("metrics", [])} - self.spent
         names = [
             name
             for name in known["metric"].unique()
@@ -134,6 +139,12 @@ class Section:
             and place(name) in ("", self.main)
         ]
         return sorted(names, key=lambda name: (_rank(name), name))
+
+    @cached_property
+    def spent(self) -> set[str]:
+        """Metrics that are scored per test item and yet are costs: what an answer took (tokens, price)."""
+        metrics = self.entry.get("metrics", [])[1:]
+        return {entry["name"] for entry in metrics if entry["name"] in SPENT and entry["better"] == "lower"}
 
     def _arm(self, id: str) -> Arm | None:
         known = self.table.arms.get(id)
@@ -169,7 +180,8 @@ class Section:
             values = list(self.table.counted(id, metric).values())
         except Missing as missing:
             return Number(None, None, str(missing))
-        check = {"task": self.task, "quality": False, "metric": metric, "of": id, "over": self.baseline}
+        check = {"task": self.task, "quality": metric in self.spent, "metric": metric}
+        check |= {"of": id, "over": self.baseline}
         try:
             return Number(sum(values) / len(values), compute(self.table, check))
         except Missing as missing:

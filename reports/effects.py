@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from reports.joins import agree_of, boards
 from reports.statistics import Interval, crossed, exact, log_ratio_of_means, student
 from reports.table import Missing, Table
+from reports.trainingtime import with_steps_of_all_seeds
 
 #: Metrics that come from rounds.
 TIMED = ("latency_s", "train_s", "energy_j")
@@ -23,6 +26,8 @@ BANDS = {
     "adapt_cpu_s": 0.02,
     "stages_cpu_s": 0.02,
 }
+#: Energy of boards of one model differs by this share.
+ACROSS_BOARDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Effect:
         basis: counted, measured or modelled.
         band: the indifference band on that scale (a share for ratios).
         note: the form that was timed, `contended`, and the like.
+        replicate: what its replicates are: `seeds` or `rounds`.
+        logs: the interval is even around the effect on logs, as that of a ratio is.
     """
 
     interval: Interval
@@ -42,6 +49,13 @@ class Effect:
     basis: str
     band: float
     note: str = ""
+    replicate: str = "seeds"
+    logs: bool = False
+
+    @property
+    def on_logs(self) -> bool:
+        """True where errors are shares of the effect."""
+        return self.logs or self.scale == "ratio"
 
 
 Function = Callable[[Table, Mapping[str, Any]], Effect]
@@ -60,19 +74,25 @@ def compute(table: Table, check: Mapping[str, Any]) -> Effect:
     Raises:
         Missing: a number is not there.
     """
-    import reports.cost_of_pass  # noqa: F401 - registers itself; it imports this module
-
     name = check.get("effect")
     if name is None:
         return plain(table, check)
-    if name not in LIBRARY:
-        raise Missing(f"there is no effect {name!r}; there are {', '.join(sorted(LIBRARY))}")
-    return LIBRARY[name](table, check)
+    known = library()
+    if name not in known:
+        raise Missing(f"there is no effect {name!r}; there are {', '.join(sorted(known))}")
+    return known[name](table, check)
+
+
+def library() -> dict[str, Function]:
+    """All effects by name; their modules register themselves when they are imported."""
+    for module in ("contrasts", "cost_of_pass", "curves"):
+        importlib.import_module(f"reports.{module}")
+    return LIBRARY
 
 
 def plain(table: Table, check: Mapping[str, Any]) -> Effect:
     """`of` minus or over another side, in the check's metric."""
-    check = _chosen(table, check)
+    check = chosen(table, check)
     if check["metric"].partition("@")[0] in TIMED:
         return _timed(table, check)
     if check["quality"]:
@@ -80,7 +100,7 @@ def plain(table: Table, check: Mapping[str, Any]) -> Effect:
     return _counted(table, check)
 
 
-def _chosen(table: Table, check: Mapping[str, Any]) -> dict[str, Any]:
+def chosen(table: Table, check: Mapping[str, Any]) -> dict[str, Any]:
     """Sides that say `best` become the arm that is best on validation data."""
     chosen = dict(check)
     for side in ("of", "minus", "over"):
@@ -97,12 +117,9 @@ def best_on_validation(table: Table, side: Mapping[str, Any], check: Mapping[str
         raise Missing(f"best: {metric} is no quality metric of {check['task']}")
     scores = {}
     for arm in side["best"]:
-        part = table.cells[(table.cells["arm"] == arm) & (table.cells["metric"] == metric)]
-        found = part["valid"].dropna().tolist()
-        # a seed that diverged counts with the chance level here, as it does on the test items
-        lost = sum(status == "diverged" for (other, _), (status, _) in table.status.items() if other == arm)
-        if found:
-            scores[arm] = float(np.mean(found + [known["chance"]] * lost))
+        found = table.valid(arm, metric)
+        if found:  # a seed that diverged counts with the chance level here, as it does on the test items
+            scores[arm] = float(np.mean(found + [known["chance"]] * table.diverged(arm)))
     if not scores:
         raise Missing("best: no cell has validation scores")
     pick = max if known["better"] == "higher" else min
@@ -117,7 +134,7 @@ def _quality(table: Table, check: Mapping[str, Any]) -> Effect:
     other = check.get("minus") or check.get("over")
     if other is None:
         return Effect(crossed(np.stack(list(above.values()))), "value", basis, 0.0)
-    a, b = _paired(above, table.items(other, metric))
+    a, b = paired(above, table.items(other, metric))
     if "over" in check:
         if not (a.mean(1) > 0).all() or not (b.mean(1) > 0).all():
             raise Missing(f"{metric} is zero on one side: there is no ratio")
@@ -127,7 +144,7 @@ def _quality(table: Table, check: Mapping[str, Any]) -> Effect:
     return Effect(crossed(a - b), "difference", basis, band)
 
 
-def _paired(*sides: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+def paired(*sides: Mapping[int, np.ndarray]) -> list[np.ndarray]:
     """Scores per item of the seeds that all sides have, each [seeds, items]."""
     seeds = sorted(set.intersection(*(set(side) for side in sides)))
     if not seeds:
@@ -149,6 +166,7 @@ def _timed(table: Table, check: Mapping[str, Any]) -> Effect:
     below, _, other_base, more = table.rounds(other, metric)
     if base != other_base:
         raise Missing("the two sides never met: they were timed beside different baselines")
+    agree_of(table, (check["of"], other), metric)
     common = sorted(set(logs) & set(below))
     if not common:
         # seeds of one side only: rounds still pair them
@@ -163,7 +181,17 @@ def _timed(table: Table, check: Mapping[str, Any]) -> Effect:
     else:
         values = list(ratios.values())
     note += ", contended" if more and not contended else ""
-    return Effect(student(values).exp(), "ratio", "measured", BANDS[metric.partition("@")[0]], note)
+    stem = metric.partition("@")[0]
+    band = (
+        ACROSS_BOARDS
+        if stem == "energy_j" and boards(table, (check["of"], other), metric) > 1
+        else BANDS[stem]
+    )
+    interval = student(values)
+    if stem == "train_s" and len(seeds) == 1:
+        interval = with_steps_of_all_seeds(table, check["of"], other, seeds[0], interval)
+    replicate = "seeds" if len(seeds) > 1 else "rounds"
+    return Effect(interval.exp(), "ratio", "measured", band, note, replicate)
 
 
 def _by_round(logs: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
@@ -192,53 +220,6 @@ def _counted(table: Table, check: Mapping[str, Any]) -> Effect:
         same = exact([above[seed] / below[seed] for seed in seeds])
         return Effect(same if same.low == same.high else exact(logs).exp(), "ratio", basis, band)
     return Effect(exact([above[seed] - below[seed] for seed in seeds]), "difference", basis, band)
-
-
-@effect
-def share_of_draws(table: Table, check: Mapping[str, Any]) -> Effect:
-    """The share of test items (draws of a simulator) in which `of` beats the other side by args.factor (default 1)."""
-    metric, factor = check["metric"], float((check.get("args") or {}).get("factor", 1.0))
-    known = table.metric(check["task"], metric)
-    if known is None:
-        raise Missing(f"share_of_draws: {metric} is no quality metric of {check['task']}")
-    check = _chosen(table, check)
-    sides = [check["of"], check.get("over") or check.get("minus")]
-    if not all(isinstance(side, str) for side in sides):
-        raise Missing("share_of_draws: needs one cell, and one to beat (`over:` or `minus:`)")
-    a, b = _paired(*(table.items(side, metric) for side in sides))
-    wins = a > factor * b if known["better"] == "higher" else a < factor * b
-    return Effect(crossed(wins.astype(float)), "value", table.scope["tasks"][check["task"]]["basis"], 0.0)
-
-
-@effect
-def difference_of_differences(table: Table, check: Mapping[str, Any]) -> Effect:
-    """(of[0] - of[1]) - (minus[0] - minus[1]) for quality: does a gain grow between two settings?"""
-    arms = [*_list(check["of"]), *_list(check.get("minus"))]
-    if len(arms) != 4:
-        raise Missing(f"difference_of_differences: needs two cells on each side, not {len(arms)} in all")
-    a, b, c, d = _paired(*(table.items(arm, check["metric"]) for arm in arms))
-    known = table.metric(check["task"], check["metric"]) or {"band": 0.0}
-    basis = table.scope["tasks"][check["task"]]["basis"]
-    return Effect(crossed((a - b) - (c - d)), "difference", basis, known["band"])
-
-
-@effect
-def slope(table: Table, check: Mapping[str, Any]) -> Effect:
-    """Slope of a quality metric over args.x (one number an arm of `of`), by least squares a seed and item."""
-    xs = np.asarray((check.get("args") or {}).get("x", []), dtype=float)
-    arms = _list(check["of"])
-    if len(xs) != len(arms):
-        raise Missing(f"slope: {len(xs)} values of x for {len(arms)} cells")
-    if len(set(xs.tolist())) < 2:
-        raise Missing("slope: needs two different values of x")
-    values = np.stack(_paired(*(table.items(arm, check["metric"]) for arm in arms)))
-    weights = (xs - xs.mean()) / ((xs - xs.mean()) ** 2).sum()
-    basis = table.scope["tasks"][check["task"]]["basis"]
-    return Effect(crossed(np.tensordot(weights, values, axes=1)), "difference", basis, 0.0)
-
-
-def _list(side: Any) -> list[str]:
-    return list(side) if isinstance(side, list) else [side] if isinstance(side, str) else []
 
 
 def with_note(found: Effect, note: str) -> Effect:

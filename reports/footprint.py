@@ -8,14 +8,9 @@ desktop's single busy core with its package and memory awake about 30 W. No fron
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
+from reports.carbon import Intensity, intensity
 from reports.notation import significant
 from reports.table import Table
 
@@ -99,8 +94,8 @@ def footprint(table: Table) -> Footprint:
     visits = table.rows[table.rows["kind"] == "visit"]
     pue = float(carbon.get("pue", 1.0))
     kwh = tuple(cpu * watts * pue / 3.6e6 for watts in WATTS)
-    intensity, country, year, source = electricity(carbon)
-    grams = None if intensity is None else tuple(energy * intensity for energy in kwh)
+    found = intensity(carbon)
+    mass = grams_of((kwh[0], kwh[1], kwh[2]), found)
     timing = table.scope.get("timing") or {}
     return Footprint(
         cpu_s=cpu,
@@ -108,43 +103,17 @@ def footprint(table: Table) -> Footprint:
         cells=len(cells),
         visits=len(visits.drop_duplicates(["system", "workload", "round"])),
         kwh=(kwh[0], kwh[1], kwh[2]),
-        grams=None if grams is None else (grams[0], grams[1], grams[2]),
-        intensity=intensity,
-        country=country,
-        year=year,
-        source=source,
+        grams=mass,
+        intensity=found.g_per_kwh,
+        country=found.country,
+        year=found.year,
+        source=found.source,
         pue=pue,
     )
 
 
-def electricity(carbon: Mapping[str, Any]) -> tuple[float | None, str, str, str]:
-    """(g CO2e a kWh, country, year, source): the plan's own number, else CodeCarbon's offline table."""
-    code = str(carbon.get("country", ""))
-    if "intensity_g_per_kwh" in carbon:
-        return float(carbon["intensity_g_per_kwh"]), code or "the plan's own", "", "stated in the plan"
-    entry = _mix().get(code)
-    if entry is None or "carbon_intensity" not in entry:
-        return None, code, "", "no intensity is known for this country"
-    source = f"CodeCarbon {_version()}, global_energy_mix.json"
-    return (
-        float(entry["carbon_intensity"]),
-        str(entry.get("country_name", code)),
-        str(entry.get("year", "")),
-        source,
-    )
-
-
-def _mix() -> dict[str, Any]:
-    """CodeCarbon's table of countries, read as a file: importing the package would start its machinery."""
-    spec = find_spec("codecarbon")
-    if spec is None or spec.origin is None:
-        return {}
-    path = Path(spec.origin).parent / "data" / "private_infra" / "global_energy_mix.json"
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
-
-
-def _version() -> str:
-    try:
-        return version("codecarbon")
-    except PackageNotFoundError:
-        return ""
+def grams_of(kwh: tuple[float, float, float], found: Intensity) -> tuple[float, float, float] | None:
+    """Low, stated and high energy times low, stated and high intensity; None where no intensity is known."""
+    if found.g_per_kwh is None or found.low is None or found.high is None:
+        return None
+    return kwh[0] * found.low, kwh[1] * found.g_per_kwh, kwh[2] * found.high

@@ -114,22 +114,20 @@ class Forest:
     def at(self, x: float) -> float:
         """Where x is drawn, from 0 at the left edge to 1 at the right one; what is further stops there."""
         low, high = math.asinh(-self.left), math.asinh(self.right)
+        if x < -self.left * 1.0001:
+            return 0.0
+        if x > self.right * 1.0001:
+            return 1.0
         pad = 0.03
-        share = (math.asinh(max(-self.left, min(self.right, x))) - low) / (high - low)
-        share = (
-            0.0
-            if x < -self.left * 1.0001
-            else 1.0
-            if x > self.right * 1.0001
-            else pad + (1 - 2 * pad) * share
-        )
-        return share
+        return pad + (1 - 2 * pad) * (math.asinh(max(-self.left, min(self.right, x))) - low) / (high - low)
 
 
 def _extent(row: Row) -> list[float]:
     if row.effect is None:
         return []
-    xs = [row.effect, row.low, row.high, *(row.zone or ()), *([row.limit] if row.limit is not None else [])]
+    # a band without width (a counted number's) does not stretch the axis to where nothing else is
+    zone = row.zone if row.zone and row.zone[1] > row.zone[0] else ()
+    xs = [row.effect, row.low, row.high, *zone, *([row.limit] if row.limit is not None else [])]
     return [x for x in xs if math.isfinite(x)]
 
 
@@ -163,7 +161,7 @@ def make_row(
     table: Table, check: Mapping[str, Any], row: Mapping[str, Any], grade: str, control: bool = False
 ) -> Row:
     """One check as it is drawn."""
-    names = {"label": label(row, check.get("effect")), "short": label(row, check.get("effect"), 22)}
+    names = {"label": label(row, check.get("effect")), "short": label(row, check.get("effect"), 44)}
     common = {**names, "grade": grade, "control": control, "verdict": row["verdict"], "reason": why(row)}
     if row.get("effect") is None:
         return Row(direction="", **common)

@@ -64,6 +64,12 @@ class Front:
         return long_name(self.metric)
 
     @property
+    def apart(self) -> bool:
+        """Whether costs differ by more than one per cent: otherwise there is nothing to trade."""
+        costs = [point.cost.effect for point in self.points]
+        return max(costs) > 1.01 * min(costs)
+
+    @property
     def best(self) -> list[Point]:
         """The front by estimates, cheapest first."""
         return sorted((point for point in self.points if point.front), key=lambda point: point.cost.effect)
@@ -79,7 +85,8 @@ def fronts(section: Section, most: int = 4) -> list[Front]:
     counted = [
         name for name in section.shown_costs if stem(name) in ("stored_bytes", "flops", "tokens", "price")
     ]
-    return [front for name in [*timed, *counted][:most] if len((front := make(section, name)).points) > 1]
+    found = [make(section, name) for name in [*timed, *counted]]
+    return [front for front in found if len(front.points) > 1 and front.apart][:most]
 
 
 def _has(section: Section, metric: str) -> bool:

@@ -92,10 +92,13 @@ def failures(table: Table) -> list[Failure]:
 
 
 def nulls(table: Table) -> list[Failure]:
-    """Numbers that are null although their cell is there: the reason, and the metrics it took away."""
+    """Numbers that are null although their cell is there: the reason, and the metrics it took away.
+
+    Energy is told once for the machine (`sensors`), not once an arm.
+    """
     rows = table.rows[
         table.rows["value"].isna()
-        & (table.rows["metric"] != "status")
+        & ~table.rows["metric"].map(stem).isin(["status", "energy_j"])
         & (table.rows["reason"].fillna("") != "")
     ]
     groups: dict[tuple[str, str, str], set[str]] = defaultdict(set)
@@ -185,11 +188,17 @@ def seeds_of(table: Table) -> tuple[int, int]:
 
 
 def sensors(table: Table) -> str:
-    """One sentence on energy sensors."""
-    energy = table.rows["metric"].map(stem).eq("energy_j") & table.rows["value"].notna()
-    if bool(energy.any()):
-        return "Energy was read from a sensor of the machine; numbers without a sensor are null."
+    """What energy was read from, or why it is null; and that no modelled joule enters a claim or a front."""
+    rows = table.rows[table.rows["metric"].map(stem).eq("energy_j")]
+    told = rows["sensor"] if "sensor" in rows else rows["metric"].map(lambda _: None)
+    read = sorted(
+        {str(name) for name, value in zip(told, rows["value"], strict=True) if value == value and name}
+    )
+    reasons = sorted({str(why) for why in rows[rows["value"].isna()]["reason"].dropna() if why})
+    if read:
+        lost = f" Some readings are null: {'; '.join(reasons)}." if reasons else ""
+        return f"Energy was read from a sensor of the machine ({', '.join(read)}); numbers without one are null.{lost}"
     return (
         "No energy sensor answered on this machine: energy is null everywhere, "
-        "and no claim or front uses a modelled one."
+        "and no claim or front uses a modelled one." + (f" Why: {'; '.join(reasons)}." if reasons else "")
     )

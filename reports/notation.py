@@ -19,6 +19,7 @@ NAMES = {
     "flops": ("FLOPs a call", "FLOPs"),
     "bytes_moved": ("bytes moved a call", "bytes moved"),
     "peak_live_bytes": ("peak memory of a call", "peak memory"),
+    "energy_proxy_j": ("energy proxy of a call (counted)", "energy proxy"),
     "train_flops": ("training FLOPs", "training FLOPs"),
     "train_peak_live_bytes": ("peak memory of training", "training memory"),
     "fit_cpu_s": ("training CPU time", "training CPU"),
@@ -134,6 +135,8 @@ def absolute(metric: str, value: float) -> str:
         return size(value)
     if name.endswith("_s"):
         return seconds(value)
+    if name == "energy_proxy_j":
+        return f"{significant(value * 1e6)} µJ"
     return significant(value)
 
 

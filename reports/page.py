@@ -17,19 +17,14 @@ from reports.forest import forest
 from reports.fronts import fronts
 from reports.grids import Grid
 from reports.notation import short_name
-from reports.sentences import (
-    claim_sentence,
-    command,
-    faithful,
-    robust_phrase,
-    settings_phrase,
-    settle,
-    sign_phrase,
-    tally,
-)
+from reports.sentences import claim_sentence, command, facts, faithful, tally
+from reports.studies import study_figures
 from reports.table import Table
 from reports.verdicts import judge
 from reports.views import ClaimView, PaperView, TaskView
+
+#: What stands beside every verdict of a card alike: told once a claim, not once a check.
+COMMON = ("smaller here", "held against", "repeat it", "extended")
 
 
 @dataclass
@@ -117,27 +112,30 @@ class Content:
             for claim in card["claims"]
         ]
         grid = tables.verdicts_grid(drawn, f"verdicts-{card['key']}")
-        return PaperView(card, drawn, claims, grid, command(card), list(faithful(card.get("faithful"))))
+        studies = study_figures(self.table, card, self.sections)
+        return PaperView(
+            card, drawn, claims, grid, command(card), list(faithful(card.get("faithful"))), studies
+        )
 
     def _claim(
         self, card: Mapping[str, Any], claim: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     ) -> ClaimView:
-        facts: list[str] = []
+        beside: list[tuple[str, list[tuple[str, str]]]] = []
+        common: dict[str, str] = {}
         for check, row in zip(claim.get("checks") or (), rows, strict=False):
-            told = [sign_phrase(self.table, check, row), robust_phrase(check, row), settings_phrase(check)]
-            told.append(settle(self.table, check, row))
-            lead = f"{short_name(row['metric'])}: " if len(rows) > 1 else ""
-            facts += [lead + "; ".join(part for part in told if part)] if any(told) else []
-        sentence = claim_sentence(self.table, card, claim, rows)
-        own = bool(claim.get("own"))
+            told = facts(self.table, check, row)
+            common |= {word: text for word, text in told if word in COMMON}
+            name = f"{short_name(row['metric'])} of {row['of']}" if len(rows) > 1 else ""
+            beside.append((name, [(word, text) for word, text in told if word not in COMMON]))
         return ClaimView(
             claim["id"],
             anchor(card["key"], claim["id"]),
             claim["says"],
             rows[0]["claim_verdict"],
-            own,
-            sentence,
-            tuple(facts),
+            bool(claim.get("own")),
+            claim_sentence(self.table, card, claim, rows),
+            tuple(beside),
+            tuple(common.items()),
         )
 
     @cached_property

@@ -67,21 +67,31 @@ def claims_of(rows: Sequence[Mapping[str, Any]]) -> list[Claim]:
 
 def _claim(rows: Sequence[Mapping[str, Any]]) -> Claim:
     first = rows[0]
-    values = [row.get("p") for row in rows]
+    verdict = str(first["claim_verdict"])
+    values = [None if row.get("p") is None or row["p"] != row["p"] else row["p"] for row in rows]
     return Claim(
         paper=first["paper"],
         family=first["family"],
         id=first["claim"],
         says=first["says"],
         grade=first["grade"],
-        verdict=first["claim_verdict"],
+        verdict=verdict,
         reversed=any(row.get("direction") == "reversed" for row in rows),
         own=bool(first["own"]),
         scored=not first["by_construction"],
         exact=all(row.get("effect") is not None and row["low"] == row["high"] for row in rows),
-        # all checks must hold, so the claim's p is the largest of theirs (an intersection-union test)
-        p=None if None in values else max(float(value) for value in values if value is not None),
+        p=None if None in values else _p([float(value) for value in values if value is not None], verdict),
     )
+
+
+def _p(values: Sequence[float], verdict: str) -> float:
+    """The p value of a claim: the largest of its checks', since all must hold (an intersection-union test).
+
+    A claim that is unclear although its numbers are clear (its control has not come out) is no discovery, and must not
+    make it easier for others of its family to be one: 1.
+    """
+    largest = max(values)
+    return 1.0 if verdict == UNCLEAR and largest <= (1 - LEVEL) / 2 else largest
 
 
 def matrix(claims: Sequence[Claim]) -> list[tuple[str, list[int]]]:

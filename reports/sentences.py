@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy import stats
-
-from reports.effects import TIMED
 from reports.forest import OUTSIDE, told_as
 from reports.notation import Words, long_name, place, shorten, stem, words
-from reports.statistics import LEVEL
-from reports.table import Missing, Table
-from reports.verdicts import HOLDS, SHORT, UNCLEAR, UNTESTED
+from reports.outcomes import HOLDS, SHORT, UNCLEAR, UNTESTED
+from reports.remarks import command, faithful, robust_phrase, settings_phrase, settle, sign_phrase
+from reports.table import Table
+
+__all__ = [
+    "Part", "Sentence", "brief", "check_phrase", "claim_sentence", "command", "facts", "faithful", "plain",
+    "robust_phrase", "settings_phrase", "settle", "sign_phrase", "tally", "text",
+]  # fmt: skip
 
 #: A part is (kind, text); kinds: text, code, verdict.
 Part = tuple[str, str]
 Sentence = list[Part]
-#: More seeds or rounds than this are not worth asking for.
-MOST = 60
 #: How a sentence says that an arm has a cost.
 VERBS = {
     "latency_s": "takes", "train_s": "takes", "energy_j": "uses", "flops": "needs", "train_flops": "needs",
@@ -75,11 +74,6 @@ def _why(row: Mapping[str, Any]) -> str:
     return (
         f"{long_name(row['metric'])}{spot} of {row.get('of')}: {reason.partition(' is null: ')[2] or reason}"
     )
-
-
-def command(card: Mapping[str, Any]) -> str:
-    """The command that repeats a card."""
-    return f"snakemake --cores 2 {card['target']}"
 
 
 def _aside(verdict: str, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -178,88 +172,27 @@ def _asked(
     return f"asked: {'above' if above else 'below'} {say.one(line)}{moved}"
 
 
-def replicate_word(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """What the replicates of a check are: rounds for times of one seed, draws of items never, else seeds."""
-    if stem(row["metric"]) not in TIMED or not isinstance(check.get("of"), str):
-        return "seeds"
-    try:
-        logs = table.rounds(check["of"], row["metric"])[0]
-    except Missing:
-        return "rounds"
-    return "seeds" if len({seed for seed, _ in logs}) > 1 else "rounds"
-
-
-def sign_phrase(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """Whether the sign holds in every replicate: `the same sign in 5 of 5 seeds`."""
-    values = list(row.get("replicates") or ())
-    if row.get("effect") is None or not values:
-        return ""
-    word = replicate_word(table, check, row)
-    if len(values) == 1 and row["low"] != row["high"]:
-        covers = (
-            ": the interval covers test items, not other seeds"
-            if math.isfinite(row["high"]) and word == "seeds"
-            else ""
-        )
-        return f"one {word[:-1]} only{covers}"
-    if row["scale"] == "value":
-        line = row["threshold"]
-        same, what = (
-            sum((value > line) == (row["effect"] > line) for value in values),
-            "the same side of the threshold",
-        )
-    else:
-        nothing = 0.0 if row["scale"] == "difference" else 1.0
-        same, what = sum((value > nothing) == (row["effect"] > nothing) for value in values), "the same sign"
-    if row["low"] == row["high"]:
-        count = f"all {len(values)} {word}" if len(values) > 1 else f"one {word[:-1]}"
-        return f"exact: the same number in {count}"
-    return f"{what} in {same} of {len(values)} {word}"
-
-
-def robust_phrase(check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """Whether half or twice the band gives another verdict; empty where the band plays no part."""
-    if row.get("effect") is None or "within" in check:
-        return ""
-    raw = float(check["above"] if "above" in check else check["below"])
-    if raw == row["threshold"]:
-        return ""
-    return (
-        "half or twice the band: the same verdict"
-        if row["robust"]
-        else "half or twice the band would change the verdict"
-    )
-
-
-def settings_phrase(check: Mapping[str, Any]) -> str:
-    """How many settings were tried on each side, where a side is the best of several."""
-    sides = [check.get("of"), check.get("minus") or check.get("over")]
-    if not any(isinstance(side, Mapping) for side in sides):
-        return ""
-    counts = [len(side["best"]) if isinstance(side, Mapping) else 1 for side in sides if side]
-    return f"settings tried: {' against '.join(map(str, counts))}, chosen on validation data"
-
-
-def settle(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """What would settle an unclear check, if its estimate and spread stay as they are."""
-    if row.get("verdict") != UNCLEAR or row.get("effect") is None:
-        return ""
-    word, n, log = replicate_word(table, check, row), int(row["n"]), row["scale"] == "ratio"
-    values = [math.log(v) if log else v for v in row["replicates"] if not log or v > 0]
-    if len(values) < 2 or not math.isfinite(row["high"]):
-        return f"needs more {word}: with {n} little can be said"
-    f = math.log if log else float
-    lines = check["within"] if "within" in check else [row["threshold"]]
-    gap = min(abs(f(row["effect"]) - f(line)) for line in lines)
-    spread = stats.tstd(values) ** 2
-    error = (f(row["high"]) - f(row["low"])) / 2 / float(stats.t.ppf(0.5 + LEVEL / 2, max(n - 1, 1)))
-    rest = max(0.0, error**2 - spread / n) if stem(row["metric"]) not in TIMED else 0.0
-    for more in range(n + 1, MOST + 1):
-        if float(stats.t.ppf(0.5 + LEVEL / 2, more - 1)) * math.sqrt(spread / more + rest) < gap:
-            return f"about {more} {word} would settle it if the estimate stays"
-    if rest > spread / MOST:
-        return f"more {word} would not settle it: the test items set the width"
-    return f"more than {MOST} {word} would be needed: it lies too close to the threshold"
+def facts(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """All that stands beside a check's verdict, (word, text) each, in the order in which a reader asks for it."""
+    ours = ""
+    if row.get("effect") is not None:
+        say = words(row["scale"], row["metric"], told_as(table.metric(row["task"], row["metric"]), check))
+        ours = say.effect(row["effect"], row["low"], row["high"], sign=True, line=row["threshold"])
+    where = f" ({row['reported_where']})" if row.get("reported_where") else ""
+    told = [
+        ("the paper", f"{row['reported']}{where}" if row.get("reported") else ""),
+        ("here", ours),
+        ("smaller here", row.get("smaller")),
+        ("sign", sign_phrase(table, check, row)),
+        ("band", robust_phrase(check, row)),
+        ("settings", settings_phrase(check, row).removeprefix("settings ")),
+        ("held against", row.get("held_against")),
+        ("would settle it", settle(table, check, row)),
+        ("settle it", row.get("settle_command")),
+        ("extended", row.get("extended")),
+        ("repeat it", row.get("command")),
+    ]
+    return [(word, str(value)) for word, value in told if value]
 
 
 def tally(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -276,13 +209,6 @@ def tally(claims: Sequence[Mapping[str, Any]]) -> str:
         f"{fall} fall{'s' * (fall == 1)} short here{note}, "
         f"{count[UNCLEAR]} unclear, {count[UNTESTED]} not tested"
     )
-
-
-def faithful(entry: Mapping[str, Any] | None) -> Iterator[str]:
-    """What the method was held against, a phrase each."""
-    for name, value in (entry or {}).items():
-        told = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
-        yield f"{name.replace('_', ' ')}: {told}"
 
 
 def plain(sentence: Sentence) -> str:

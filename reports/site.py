@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports import tracks
-from reports.footprint import duration
-from reports.measuring import rounds_of, seeds_of, sensors
+from reports.addresses import claim_spot
+from reports.footprint import duration, energy, grams
+from reports.measuring import rounds_of, seeds_of
 from reports.notation import slug
 from reports.page import Content
-from reports.tables import realised_grid
 from reports.verdicts import HOLDS, SHORT, UNCLEAR, UNTESTED
 from reports.views import HOW_TO_READ
 
+#: How a verdict is said of several claims.
+PLURAL = {HOLDS: "hold", SHORT: "fall short"}
 TEMPLATES = Path(__file__).with_name("templates")
 #: Keys of summary.json: what the front page says of a page without opening it.
 SUMMARY = (
@@ -39,11 +40,18 @@ SUMMARY = (
     "digest",
     "findings",
     "counts",
+    "reference",
+    "stale",
 )
 
 
-def environment() -> Environment:
-    """Jinja with autoescape, our filters, and the page's own style and script with their digests."""
+def environment(nonce: str = "") -> Environment:
+    """Jinja with autoescape, our filters, and the pages' style and script with their digests.
+
+    Scripts beside a page are let in by the nonce: hashes of files that are loaded from a disk, and `self`
+    there, mean something else in every browser. It is made from the content, so that whoever writes text into
+    a record cannot know it.
+    """
     found = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -51,15 +59,20 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = (_minify((TEMPLATES / name).read_text()) for name in ("style.css", "page.js"))
+    style, script = (minify((TEMPLATES / name).read_text()) for name in ("style.css", "page.js"))
+    beside = f" 'nonce-{nonce}'" if nonce else ""
     policy = (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"default-src 'none'; style-src '{_digest(style)}'{beside}; script-src '{_digest(script)}'{beside}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
     found.globals |= {
         "style": Markup(style),
         "script": Markup(script),
         "policy": policy,
+        "nonce": nonce,
+        "root": "",
+        "links": {},
+        "shorts": {},
         "how_to_read": HOW_TO_READ,
         "outcomes": (HOLDS, SHORT, UNCLEAR, UNTESTED),
         "track": lambda forest, row: Markup(tracks.track(forest, row)),
@@ -67,14 +80,20 @@ def environment() -> Environment:
     }
     found.filters |= {
         "slug": slug,
+        "spot": claim_spot,
         "tone": lambda verdict: f"v-{slug(verdict.replace(' ', '-'))}",
         "soft": soft,
+        "prose": prose,
+        "tied": lambda text: str(text).replace(" %", "\u00a0%"),
+        "outcome": lambda verdict, number: PLURAL.get(verdict, verdict) if number != 1 else verdict,
+        "count": lambda number, noun: f"{number:,} {noun}{'' if number == 1 else 's'}",
     }
     found.tests["web"] = lambda text: re.fullmatch(r"https?://[^\s\"'<>]+", str(text)) is not None
     return found
 
 
-def _minify(text: str) -> str:
+def minify(text: str) -> str:
+    """Lines without indentation, empty lines and comments that fill a line."""
     return "\n".join(
         line.strip()
         for line in text.splitlines()
@@ -87,30 +106,18 @@ def _digest(text: str) -> str:
 
 
 def soft(text: str) -> Markup:
-    """Escaped text that may break after the signs within a cell's name."""
-    return Markup(re.sub(r"(?<=[(,=])(?=\w)", "<wbr>", str(escape(text))))
+    """Escaped text that may break after the signs within a cell's name, but not between a knob and its number."""
+    return Markup(re.sub(r"(?<=[(,_])(?=\w)|(?<==)(?=[^\W\d]\w*\()", "<wbr>", str(escape(text))))
+
+
+def prose(text: str) -> Markup:
+    """Escaped text of a docstring, what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def span(pair: tuple[int, int]) -> str:
     """`5` or `3 to 5`."""
     return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} to {pair[1]}"
-
-
-def page(content: Content, drawn: Mapping[str, str], files: list[str]) -> str:
-    """index.html of one scope; `drawn` are figures as SVG by name, `files` what lies beside the page."""
-    return (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            page=content,
-            drawn={name: Markup(text) for name, text in drawn.items()},
-            facts=facts(content),
-            sensors=sensors(content.table),
-            states=states(content),
-            files=files,
-            realised=realised_grid(content.realised),
-        )
-    )
 
 
 def facts(content: Content) -> list[tuple[str, str]]:
@@ -127,14 +134,22 @@ def facts(content: Content) -> list[tuple[str, str]]:
     cores = f", {machine[0]['cores']} cores" if machine and machine[0].get("cores") else ""
     return [
         ("papers", str(len(content.papers))),
-        ("tasks", str(len(content.sections))),
+        ("tasks", _tasks(content)),
         ("arms", str(arms)),
         ("cells", f"{len(statuses):,}"),
         ("seeds", span(seeds_of(table))),
         ("rounds", span(rounds_of(table)) if rounds_of(table)[1] else "nothing timed"),
         ("machine", where + cores),
         ("CPU time", duration(foot.cpu_s)),
+        ("energy, modelled", energy(foot.kwh[1])),
+        *([("carbon, modelled", f"{grams(foot.grams[1])} CO2e")] if foot.grams else []),
     ]
+
+
+def _tasks(content: Content) -> str:
+    """How many tasks, and in how many settings where some have several."""
+    names, settings = len({section.task for section in content.sections}), len(content.sections)
+    return str(names) if names == settings else f"{names} in {settings} settings"
 
 
 def states(content: Content) -> str:
@@ -142,6 +157,12 @@ def states(content: Content) -> str:
     statuses = [status for status, _ in content.table.status.values()]
     bad = [f"{statuses.count(status)} {status}" for status in sorted(set(statuses)) if status != "ok"]
     return f"Of {len(statuses):,} cells {', '.join(bad)}." if bad else ""
+
+
+def stale(content: Content) -> set[str]:
+    """Cell records of a reference run that today's code would make anew."""
+    old = set((content.table.scope.get("reference") or {}).get("stale") or ())
+    return old & set(content.table.cells["record"].dropna())
 
 
 def summary(content: Content) -> dict[str, Any]:
@@ -158,6 +179,8 @@ def summary(content: Content) -> dict[str, Any]:
         "counts": counts(content.claims),
         "findings": [plain(finding.sentence) for finding in content.findings],
         "digest": content.digest,
+        "reference": str((content.table.scope.get("reference") or {}).get("machine", "")),
+        "stale": len(stale(content)),
         **{name: told[name] for name in ("papers", "tasks", "arms", "cells", "seeds", "rounds", "machine")},
     }
 

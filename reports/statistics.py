@@ -41,6 +41,21 @@ class Interval:
             tuple(_exp(value) for value in self.replicates),
         )
 
+    def log(self) -> Interval:
+        """From ratios to logs."""
+        return Interval(
+            _log(self.effect),
+            _log(self.low),
+            _log(self.high),
+            self.n,
+            self.df,
+            tuple(_log(value) for value in self.replicates),
+        )
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
+
 
 def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
@@ -68,6 +83,29 @@ def _around(mean: float, error: float, df: float, n: int, replicates: tuple[floa
         return Interval(mean, -math.inf, math.inf, n, 0.0, replicates)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, df)) * error
     return Interval(mean, mean - half, mean + half, n, df, replicates)
+
+
+def sum_of(one: Interval, other: Interval) -> Interval:
+    """The sum of two independent means (logs of a product): errors add in squares, degrees of freedom by Satterthwaite.
+
+    The replicates are those of `one`, moved by the other mean.
+    """
+    mean, parts = one.effect + other.effect, (one, other)
+    replicates = tuple(value + other.effect for value in one.replicates)
+    n = min(one.n, other.n)
+    if any(part.df == 0.0 for part in parts):
+        return Interval(mean, -math.inf, math.inf, n, 0.0, replicates)
+    errors = [
+        (part.high - part.low) / 2 / float(stats.t.ppf(0.5 + LEVEL / 2, min(part.df, 1e6))) for part in parts
+    ]
+    squares = [error**2 for error in errors]
+    weights = sum(
+        square**2 / part.df for square, part in zip(squares, parts, strict=True) if math.isfinite(part.df)
+    )
+    df = sum(squares) ** 2 / weights if weights else math.inf
+    if not sum(squares):
+        return Interval(mean, mean, mean, n, math.inf, replicates)
+    return _around(mean, math.sqrt(sum(squares)), df if math.isfinite(df) else 1e6, n, replicates)
 
 
 def crossed(differences: np.ndarray) -> Interval:
@@ -117,18 +155,19 @@ def benjamini_hochberg(p_values: Sequence[float], rate: float = 0.10) -> list[bo
 
 
 def p_value(interval: Interval, threshold: float, above: bool, log: bool = False) -> float:
-    """One-sided p value that the effect lies on the wrong side of the threshold."""
-    if log:
-        middle, low, high, line = (
-            math.log(max(v, 1e-300)) for v in (interval.effect, interval.low, interval.high, threshold)
-        )
-    else:
-        middle, low, high, line = interval.effect, interval.low, interval.high, threshold
-    gap = middle - line if above else line - middle
-    if interval.df == 0.0 or not math.isfinite(high - low):
+    """One-sided p value that the effect lies on the wrong side of the threshold.
+
+    The error is that of the interval's near side, so an interval that is open on the far side (censored) has a p value
+    too; where all n replicates were censored at one number, it is that of the sign test, 2^-n.
+    """
+    found = interval.log() if log else interval
+    line = _log(threshold) if log else threshold
+    gap, near = (found.effect - line, found.low) if above else (line - found.effect, found.high)
+    if interval.df == 0.0 or not math.isfinite(near):
         return 1.0
-    if high == low:
-        return 0.0 if gap > 0 else 1.0
+    error = abs(found.effect - near)
+    if error == 0.0:
+        is_open = not math.isfinite(found.high if above else found.low)
+        return (0.5**interval.n if is_open else 0.0) if gap > 0 else 1.0
     df = min(interval.df, 1e6)
-    error = (high - low) / 2 / float(stats.t.ppf(0.5 + LEVEL / 2, df))
-    return float(stats.t.sf(gap / error, df))
+    return float(stats.t.sf(gap / error * float(stats.t.ppf(0.5 + LEVEL / 2, df)), df))

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.doubles import refuse_doubles
 from benchmarks.records import unpack
+from reports.parts import Parts
 
 #: Rounds without a flag below which flagged ones enter too, and the row says `contended`.
 CLEAN_ROUNDS = 5
+
+
+#: Items of so many cells and metrics are kept unpacked: a baseline is asked for by every check of its task.
+KEPT = 64
+
+
+class Kind(NamedTuple):
+    """What rows of visits were measured with."""
+
+    protocol: Any
+    basis: Any
+    sensor: Any
+    device: Any
+    env: Any
 
 
 class Missing(Exception):
@@ -29,8 +45,14 @@ class Table:
 
     @classmethod
     def read(cls, path: Path, scope: Mapping[str, Any]) -> Table:
-        """The table that `collect` wrote."""
-        return cls(pd.read_parquet(path), scope)
+        """The table that `collect` wrote.
+
+        Raises:
+            SystemExit: rows of it come from a test double of hardware.
+        """
+        rows = pd.read_parquet(path)
+        refuse_doubles(rows["env"].unique())
+        return cls(rows, scope)
 
     @cached_property
     def cells(self) -> pd.DataFrame:
@@ -50,12 +72,30 @@ class Table:
         return {(r.arm, int(r.seed)): (r.status, r.reason or "") for r in rows.itertuples()}
 
     @cached_property
-    def _by_metric(self) -> dict[tuple[str, str], pd.DataFrame]:
-        return {key: part for key, part in self.cells.groupby(["arm", "metric"], sort=False)}
+    def _seeds_of(self) -> dict[str, dict[int, tuple[str, str]]]:
+        """Arm -> seed -> (status, reason)."""
+        found: dict[str, dict[int, tuple[str, str]]] = {}
+        for (arm, seed), state in self.status.items():
+            found.setdefault(arm, {})[seed] = state
+        return found
 
     @cached_property
-    def _visits_of(self) -> dict[tuple[str, str], pd.DataFrame]:
-        return {key: part for key, part in self.visits.groupby(["arm", "metric"], sort=False)}
+    def _cell_parts(self) -> Parts:
+        return Parts(self.cells, ("seed", "value", "items", "valid"))
+
+    @cached_property
+    def _visit_parts(self) -> Parts:
+        return Parts(self.visits, ("seed", "round", "form", "log_ratio", "flags", "baseline", *Kind._fields))
+
+    @cached_property
+    def _reasons(self) -> dict[tuple[str, str], str]:
+        """(arm, metric) -> the reason of its first row, where that has one."""
+        first = self.rows.drop_duplicates(["arm", "metric"])[["arm", "metric", "reason"]]
+        return {
+            (arm, metric): reason
+            for arm, metric, reason in first.itertuples(index=False)
+            if isinstance(reason, str) and reason
+        }
 
     @cached_property
     def arms(self) -> dict[str, dict[str, Any]]:
@@ -111,22 +151,34 @@ class Table:
         Raises:
             Missing: no seed has the metric.
         """
-        part = self._by_metric.get((arm, metric))
-        pairs = () if part is None else zip(part["seed"], part["items"], strict=True)
-        found = {int(seed): unpack(scores) for seed, scores in pairs if isinstance(scores, str)}
+        found = dict(self._scores(arm, metric))
         known = self.metric(self.arms[arm]["task"], metric) if arm in self.arms else None
-        for (other, seed), (status, _) in self.status.items():
-            if other == arm and status == "diverged" and known:
+        for seed, (status, _) in self._seeds_of.get(arm, {}).items():
+            if status == "diverged" and known:
                 length = len(next(iter(found.values()))) if found else self._length(arm, metric)
                 found[seed] = np.full(length, known["chance"])
         if not found:
             raise Missing(self.why(arm, metric))
         return dict(sorted(found.items()))
 
+    @cached_property
+    def _scores(self) -> Any:
+        return lru_cache(KEPT)(self._unpacked)
+
+    def _unpacked(self, arm: str, metric: str) -> dict[int, np.ndarray]:
+        part = self._cell_parts
+        rows = part.rows(arm, metric)
+        pairs = zip(part.column("seed", rows), part.column("items", rows), strict=True)
+        return {int(seed): unpack(scores) for seed, scores in pairs if isinstance(scores, str)}
+
     def _length(self, arm: str, metric: str) -> int:
-        task_id = self.arms[arm]["task_id"]
-        rows = self.cells[(self.cells["task_id"] == task_id) & (self.cells["metric"] == metric)]
-        return int(rows["n"].max()) if len(rows) else 1
+        """How many items other cells of the arm's task have."""
+        return self._lengths.get((self.arms[arm]["task_id"], metric), 1)
+
+    @cached_property
+    def _lengths(self) -> dict[tuple[str, str], int]:
+        counts = self.cells[self.cells["n"].notna()].groupby(["task_id", "metric"])["n"].max()
+        return {key: int(count) for key, count in counts.items()}
 
     def counted(self, arm: str, metric: str) -> dict[int, float]:
         """Seed -> a counted or modelled number, or a stage's CPU seconds.
@@ -134,9 +186,10 @@ class Table:
         Raises:
             Missing: it is null or was never counted.
         """
-        part = self._by_metric.get((arm, metric))
-        pairs = () if part is None else zip(part["seed"], part["value"], strict=True)
-        found = {int(seed): float(value) for seed, value in pairs if pd.notna(value)}
+        part = self._cell_parts
+        rows = part.rows(arm, metric)
+        pairs = zip(part.column("seed", rows), part.floats("value", rows), strict=True)
+        found = {int(seed): float(value) for seed, value in pairs if value == value}
         if not found:
             raise Missing(self.why(arm, metric))
         return dict(sorted(found.items()))
@@ -149,31 +202,46 @@ class Table:
         Raises:
             Missing: there is no visit with a ratio.
         """
-        part = self._visits_of.get((arm, metric))
-        part = part[part["log_ratio"].notna()] if part is not None else part
-        if part is None or part.empty:
+        part = self._visit_parts
+        rows = part.rows(arm, metric)
+        rows = rows[~np.isnan(part.floats("log_ratio", rows))]
+        if not len(rows):
             raise Missing(self.why(arm, metric))
-        best = part.groupby("form")["log_ratio"].mean().idxmin()
-        part = part[part["form"] == best]
-        clean = part[part["flags"] == ""]
-        contended = clean["round"].nunique() < min(CLEAN_ROUNDS, part["round"].nunique())
-        chosen = part if contended else clean
-        columns = (chosen["seed"], chosen["round"], chosen["log_ratio"])  # itertuples is slow on a wide table
-        logs = {(int(seed), int(number)): float(log) for seed, number, log in zip(*columns, strict=True)}
-        return logs, str(best), str(part["baseline"].iloc[0]), bool(contended)
+        forms, logs = np.array(part.column("form", rows)), part.floats("log_ratio", rows)
+        best = min(sorted(set(forms)), key=lambda form: logs[forms == form].mean())
+        rows = rows[forms == best]
+        clean = rows[[not flag for flag in part.column("flags", rows)]]
+        few = min(CLEAN_ROUNDS, len(set(part.column("round", rows))))
+        contended = len(set(part.column("round", clean))) < few
+        chosen = rows if contended else clean
+        columns = (part.column(name, chosen) for name in ("seed", "round", "log_ratio"))
+        found = {(int(seed), int(number)): float(log) for seed, number, log in zip(*columns, strict=True)}
+        return found, str(best), str(part.column("baseline", rows)[0]), contended
+
+    def kinds(self, arm: str, metric: str) -> frozenset[Kind]:
+        """What the visits of a cell and metric were measured with; one kind, where all went well."""
+        part = self._visit_parts
+        rows = part.rows(arm, metric)
+        columns = (part.column(name, rows) for name in Kind._fields)
+        return frozenset(Kind(*values) for values in zip(*columns, strict=True))
+
+    def valid(self, arm: str, metric: str) -> list[float]:
+        """Validation scores of the seeds that have one."""
+        part = self._cell_parts
+        scores = part.floats("valid", part.rows(arm, metric))
+        return [float(score) for score in scores if score == score]
+
+    def diverged(self, arm: str) -> int:
+        """How many seeds diverged."""
+        return sum(status == "diverged" for status, _ in self._seeds_of.get(arm, {}).values())
 
     def why(self, arm: str, metric: str) -> str:
         """Why a number is not there, in words."""
         if arm not in self.arms:
             return "its cells are not part of this plan"
-        states = {state for (other, _), state in self.status.items() if other == arm}
+        states = set(self._seeds_of.get(arm, {}).values())
         bad = sorted(f"{status}: {reason}" for status, reason in states if status not in ("ok", "diverged"))
         if bad:
             return bad[0]
-        part = self._by_metric.get((arm, metric))
-        if part is not None and len(part) and part["reason"].iloc[0]:
-            return f"{metric} is null: {part['reason'].iloc[0]}"
-        rows = self.rows[(self.rows["arm"] == arm) & (self.rows["metric"] == metric)]
-        if len(rows) and rows["reason"].iloc[0]:
-            return f"{metric} is null: {rows['reason'].iloc[0]}"
-        return f"{self.arms[arm]['label']} has no {metric}"
+        reason = self._reasons.get((arm, metric))
+        return f"{metric} is null: {reason}" if reason else f"{self.arms[arm]['label']} has no {metric}"

@@ -9,6 +9,8 @@ from reports.grids import Cell, Grid, Head
 from reports.measuring import Failure, Floor, Realised
 from reports.notation import TIMES, Words, per_cent, short_name
 from reports.scoreboard import GRADES, Chance
+from reports.task_tables import MODELLED
+from reports.verdicts import HOLDS, SHORT
 
 #: What flags of visits mean.
 FLAGS = {
@@ -37,13 +39,17 @@ def verdicts_grid(forest: Forest, name: str) -> Grid:
         for number, row in enumerate(group.rows):
             verdict = row.verdict if row.control else group.verdict
             shown = "" if number and verdict == group.verdict else verdict
+            modelled = row.basis == "modelled"
+            sure = verdict in (HOLDS, SHORT)
             grid.rows.append([
                 Cell(group.claim if number == 0 else "", group.claim), Cell(row.label),
-                Cell(row.text or "–", row.effect), Cell(row.asked or "–"),
+                Cell(row.text + MODELLED * modelled if row.text else "–", row.effect), Cell(row.asked or "–"),
                 Cell(str(row.n) if row.n else "–", row.n),
-                Cell(row.direction or "–"), Cell(shown, tone=_tone(verdict), strong=True),
+                Cell(row.direction or "–"), Cell(shown, tone=_tone(verdict), strong=sure),
             ])  # fmt: skip
     grid.notes = ["A claim holds when all of its checks hold; its verdict stands in its first row."]
+    if any(row.basis == "modelled" for group in forest.groups for row in group.rows):
+        grid.notes.append(f"{MODELLED} modelled: from a simulator with stated ranges, not from a clock.")
     return grid
 
 
@@ -63,7 +69,6 @@ def scoreboard_grid(lines: Sequence[tuple[str, list[int]]]) -> Grid:
                 Cell(
                     f"– {outcome}" if inner else outcome,
                     tone="dim" if inner else _tone(outcome),
-                    strong=not inner,
                 ),
                 *cells,
             ]
@@ -112,7 +117,10 @@ def realised_grid(points: Sequence[Realised]) -> Grid:
             Cell(text, point.saving.effect, strong=point.saving.low > 1.02), Cell(per_cent(kept), kept),
             Cell(point.note),
         ])  # fmt: skip
-    grid.notes = ["Kept: realised saving / nominal saving; 100 % is the diagonal of the figure."]
+    grid.notes = [
+        "Kept: realised saving / nominal saving; 100 % is the diagonal of the figure. "
+        "Bold: the whole interval is faster than the baseline by more than 2 %."
+    ]
     return grid
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from reports.arms import Arm, Number, Section
 from reports.effects import Effect
 from reports.fronts import Front
 from reports.grids import DASH, Cell, Grid, Head
-from reports.notation import TIMES, Words, absolute, per_cent, place, short_name, significant, stem, words
+from reports.notation import TIMES, Words, per_cent, place, short_name, significant, stem, words
+from reports.statistics import Interval
 
 #: Counted costs that stand in a task's table; the others are in the folded one below it.
 MOST_COSTS = 4
+#: Stands at whatever comes from a simulator instead of a clock or a count.
+MODELLED = "†"
 #: Counted of the reference form, so they say little of a compressed layer: only in the folded table.
-FOLDED = ("bytes_moved", "peak_live_bytes")
+FOLDED = ("bytes_moved", "peak_live_bytes", "energy_proxy_j")
 
 
 def change_cell(effect: Effect | None, say: Words, better: str) -> Cell:
@@ -71,7 +75,8 @@ def arms_grid(section: Section, fronts: Sequence[Front], name: str) -> Grid:
     grid.heads += [Head(f"front: {short_name(front.metric)}", title=told, extra=True) for front in fronts]
     grid.heads.append(Head("flags", extra=True))
     members = [{point.arm.id: point for point in front.points} for front in fronts]
-    for arm in section.arms:
+    best = _best(section, times, costs, metric["better"])
+    for at, arm in enumerate(section.arms):
         row = [
             Cell(arm.label, arm.label, title=arm.id),
             quality_cell(arm, value),
@@ -79,10 +84,38 @@ def arms_grid(section: Section, fronts: Sequence[Front], name: str) -> Grid:
         ]
         row += [ratio_cell(arm.times.get(metric)) for metric in times]
         row += [ratio_cell(arm.costs.get(metric)) for metric in costs]
+        row[2:] = [
+            replace(cell, strong=cell.strong and column[at])
+            for cell, column in zip(row[2:], best, strict=True)
+        ]
         row += [_member(points.get(arm.id)) for points in members]
         grid.rows.append([*row, _flags(arm)])
+    if section.basis == "modelled":
+        grid.heads[1:] = [
+            head if head.extra else replace(head, text=head.text + MODELLED) for head in grid.heads[1:]
+        ]
     grid.notes = _notes(section, times)
     return grid
+
+
+def _best(section: Section, times: Sequence[str], costs: Sequence[str], better: str) -> list[list[bool]]:
+    """A column each (change, times, costs): which arms no other one surely beats in it."""
+    sign = -1.0 if better == "higher" else 1.0
+    found = [unbeaten([arm.change.interval if arm.change else None for arm in section.arms], sign)]
+    for metric in times:
+        numbers = [arm.times.get(metric) for arm in section.arms]
+        found.append(unbeaten([n.ratio.interval if n and n.ratio else None for n in numbers]))
+    for metric in costs:
+        numbers = [arm.costs.get(metric) for arm in section.arms]
+        found.append(unbeaten([n.ratio.interval if n and n.ratio else None for n in numbers]))
+    return found
+
+
+def unbeaten(intervals: Sequence[Interval | None], sign: float = 1.0) -> list[bool]:
+    """Which of them no other interval lies wholly below (`sign` -1: above): the best by interval, not by point."""
+    ends = [None if at is None else sorted((sign * at.low, sign * at.high)) for at in intervals]
+    least = min((end[1] for end in ends if end is not None), default=0.0)
+    return [end is not None and end[0] <= least for end in ends]
 
 
 def _unit(name: str, unit: str) -> str:
@@ -159,27 +192,59 @@ def _notes(section: Section, times: Sequence[str]) -> list[str]:
         notes.append("Training is the arm's own; what it starts from is not counted in it.")
     if section.basis == "modelled":
         notes.append(
-            "Every number of this task is modelled: from a simulator with stated ranges, not from a clock."
+            f"{MODELLED} Every number of this task is modelled: from a simulator with stated ranges, "
+            "not from a clock."
         )
     if section.equal_costs:
         notes.append(f"Equal for all arms: {', '.join(section.equal_costs)}.")
-    notes.append("Bold: the whole interval is better than the baseline by more than the indifference band.")
+    notes.append(
+        "Bold: the whole interval is better than the baseline by more than the indifference band, "
+        "and no other arm's whole interval is better still."
+    )
     return notes
 
 
 def costs_grid(section: Section, name: str) -> Grid:
-    """Every counted and timed number of a task in its own unit."""
+    """Every counted and timed number of a task; units stand in the heads."""
     costs, times = section.cost_names, _times(section)
-    heads = [Head("arm"), *(Head(metric, True) for metric in [*costs, *times])]
-    grid = Grid(name, f"{section.title}: costs in their own units", heads)
-    for arm in section.arms:
-        numbers = [arm.costs.get(metric) for metric in costs] + [arm.times.get(metric) for metric in times]
-        cells = [_own(metric, number) for metric, number in zip([*costs, *times], numbers, strict=True)]
-        grid.rows.append([Cell(arm.label, arm.label), *cells])
+    mark = MODELLED if section.basis == "modelled" else ""
+    heads, columns = [Head("arm")], []
+    for metric in [*costs, *times]:
+        numbers = [
+            arm.times.get(metric) if metric in times else arm.costs.get(metric) for arm in section.arms
+        ]
+        values = [number.value for number in numbers if number is not None and number.value is not None]
+        factor, unit = scale(metric, values)
+        where = f" at {place(metric)}" if place(metric) else ""
+        heads.append(Head(_unit(f"{short_name(metric)}{where}", unit) + mark, True, metric))
+        columns.append([_own(number, factor) for number in numbers])
+    rows = [
+        [Cell(arm.label, arm.label), *(column[at] for column in columns)]
+        for at, arm in enumerate(section.arms)
+    ]
+    grid = Grid(name, f"{section.title}: costs in their own units", heads, rows)
+    if mark:
+        grid.notes = [f"{MODELLED} modelled"]
     return grid
 
 
-def _own(metric: str, number: Number | None) -> Cell:
+def scale(metric: str, values: Sequence[float]) -> tuple[float, str]:
+    """What a column's numbers are divided by and the unit that this gives, by the middle of the column."""
+    name = stem(metric)
+    sizes = sorted(abs(value) for value in values if value)
+    middle = sizes[len(sizes) // 2] if sizes else 1.0
+    if name.endswith("_s"):
+        steps: tuple[tuple[float, str], ...] = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+    elif name.endswith("bytes") or name == "bytes_moved":
+        steps = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+    else:
+        steps = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e5, "k"), (0.0, ""))
+    found = next((step for step in steps if middle >= step[0]), steps[-1])
+    return {"k": 1e3, "": 1.0}.get(found[1], found[0]), found[1]
+
+
+def _own(number: Number | None, factor: float) -> Cell:
     if number is None or number.value is None:
         return DASH
-    return Cell(absolute(metric, number.value), number.value, title=number.ratio.note if number.ratio else "")
+    note = number.ratio.note if number.ratio else ""
+    return Cell(significant(number.value / factor), number.value, title=note)

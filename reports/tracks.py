@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from reports.forest import Forest, Row
-from reports.forestplot import spaced, tick_label
+from reports.forestlayout import off_axis, spaced, tick_label
 from reports.verdicts import HOLDS, SHORT
 
 #: Shape of the estimate by direction.
@@ -29,10 +27,12 @@ def track(forest: Forest, row: Row) -> str:
         parts.append(_box("asked", forest.at(0.0), forest.at(edge), 0, HEIGHT))
         if row.limit is not None:
             parts.append(_upright("line", forest.at(edge)))
-        if row.zone:
+        if row.zone and not (off_axis(forest, row.zone[0]) and off_axis(forest, row.zone[1])):
             left, right = (forest.at(end) for end in row.zone)
             parts.append(_box("zone", left, right, middle - 5, 10))
             parts.append(_upright("zone", left, middle - 5, middle + 5) if left == right else "")
+            nothing = forest.at(sum(row.zone) / 2)
+            parts.append(_upright('nothing" stroke="#fff', nothing, middle - 5, middle + 5) * (left < right))
     parts.append(_upright("line", forest.at(0.0)))
     if row.effect is not None:
         parts.append(_estimate(forest, row, row.effect, middle))
@@ -54,11 +54,11 @@ def _estimate(forest: Forest, row: Row, effect: float, y: float) -> str:
     low, high = (_cent(forest.at(end)) for end in (row.low, row.high))
     parts = [*dots, f'<line class="span" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>']
     for end, path in zip((row.low, row.high), ENDS, strict=True):
-        if math.isinf(end) or not -forest.left <= end <= forest.right * 1.0001:
+        if off_axis(forest, end):
             parts.append(_shape(forest.at(end), y, path))
-    parts.append(
-        _shape(forest.at(effect), y, PATHS[row.direction], "" if row.verdict in (HOLDS, SHORT) else "hollow")
-    )
+    if not off_axis(forest, effect):  # beyond the axis the arrow alone tells
+        face = "" if row.verdict in (HOLDS, SHORT) else "hollow"
+        parts.append(_shape(forest.at(effect), y, PATHS[row.direction], face))
     return f'<g class="v-{row.verdict.replace(" ", "-")}">{"".join(parts)}</g>'
 
 

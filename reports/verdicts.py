@@ -9,22 +9,30 @@ from typing import Any
 import pandas as pd
 
 from reports.effects import Effect, compute
+from reports.outcomes import HOLDS, SHORT, UNCLEAR, UNTESTED
+from reports.remarks import command, extended, extension, faithful, same_sign, settings
+from reports.settling import USUAL, Settling, settling
 from reports.statistics import p_value
 from reports.table import Missing, Table
 
-HOLDS, SHORT, UNCLEAR, UNTESTED = "holds", "falls short", "unclear", "not tested"
+__all__ = ["COLUMNS", "HOLDS", "SHORT", "UNCLEAR", "UNTESTED", "judge", "judge_card", "judge_check"]
 #: Columns of verdicts.parquet, one row a check (a claim that is not tested has one row).
 COLUMNS = (
     "paper", "family", "claim", "check", "verdict", "direction", "grade", "effect", "low", "high", "threshold", "n",
     "reason", "claim_verdict", "metric", "scale", "basis", "sense", "band", "p", "note", "own", "by_construction",
-    "of", "other", "task", "says", "replicates", "robust", "reported",
+    "of", "other", "task", "says", "replicates", "robust", "reported", "replicate", "same_sign", "half_band",
+    "twice_band", "tried_of", "tried_other", "tried", "settle", "settle_what", "settle_n", "settle_command",
+    "reported_where", "smaller", "held_against", "command", "extended",
 )  # fmt: skip
+#: Columns of whole numbers, of which some are not there.
+WHOLE = ("same_sign", "tried_of", "tried_other", "settle_n")
 
 
 def judge(table: Table) -> pd.DataFrame:
     """The verdicts of every card in the table's scope."""
     rows = [row for card in table.scope["cards"] for row in judge_card(table, card)]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    return found.astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def judge_card(table: Table, card: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -53,6 +61,11 @@ def _judge_claim(
         "own": claim.get("own", False),
         "by_construction": claim.get("by_construction", False),
         "reported": str((claim.get("reported") or {}).get("value", "")),
+        "reported_where": str((claim.get("reported") or {}).get("where", "")),
+        "smaller": str(card.get("smaller", "")),
+        "held_against": "; ".join(faithful(card.get("faithful"))),
+        "command": command(card) if card.get("target") else "",
+        "extended": extended(table, card),
     }
     if "not_tested" in claim:
         return [
@@ -64,12 +77,16 @@ def _judge_claim(
                 "reason": claim["not_tested"],
             }
         ]
-    checks = [judge_check(table, check) for check in claim["checks"]]
+    checks = [{**judge_check(table, check), **settings(table, card, check)} for check in claim["checks"]]
     verdict = together([check["verdict"] for check in checks])
     if failed and verdict in (HOLDS, SHORT):
         verdict = UNCLEAR
         for check in checks:
             check["reason"] = "; ".join(filter(None, (check.get("reason", ""), *failed)))
+    for check in checks:
+        check["settle_command"] = extension(table, card, check)
+        if failed and verdict == UNCLEAR:
+            check["settle"] = "the control must come out first"
     return [{**common, "check": at, **check, "claim_verdict": verdict} for at, check in enumerate(checks)]
 
 
@@ -98,11 +115,14 @@ def judge_check(table: Table, check: Mapping[str, Any]) -> dict[str, Any]:
     interval = found.interval
     verdict = place(interval.low, interval.high, low, high)
     reason = "" if interval.df else "a single replicate has no interval"
-    if check["quality"] and interval.n == 1 and table.scope["tasks"][check["task"]].get("trains", True):
+    trains = table.scope["tasks"][check["task"]].get("trains", True)
+    alone = check["quality"] and interval.n == 1 and trains
+    if alone:
         verdict, reason = UNCLEAR, "one seed: another training might say otherwise"
     sense = "above" if high == math.inf else "below" if low == -math.inf else "within"
     line = low if sense == "above" else high
-    return {
+    edges = [(edge, above) for edge, above in ((low, True), (high, False)) if math.isfinite(edge)]
+    row = {
         **names,
         "verdict": verdict,
         "direction": direction(check, found),
@@ -115,16 +135,26 @@ def judge_check(table: Table, check: Mapping[str, Any]) -> dict[str, Any]:
         "basis": found.basis,
         "sense": sense,
         "band": found.band,
-        "p": max(
-            p_value(interval, edge, above, found.scale == "ratio")
-            for edge, above in ((low, True), (high, False))
-            if math.isfinite(edge)
-        ),
+        # one seed says nothing of another training, however small its items make the p value
+        "p": 1.0 if alone else max(p_value(interval, edge, above, found.on_logs) for edge, above in edges),
         "note": found.note,
+        "replicate": found.replicate if trains or found.replicate == "rounds" or interval.n > 1 else "draws",
         "replicates": list(interval.replicates),
-        "robust": _robust(check, found, verdict),
         "reason": reason,
+        **_bands(check, found, verdict, alone),
     }
+    row["same_sign"] = same_sign(row)
+    if verdict == UNCLEAR:
+        items = "test items" if trains else "draws"
+        more = settling(found, [edge for edge, _ in edges], items) if not alone else _one_seed(interval.n)
+        row |= {"settle": more.told, "settle_what": more.what, "settle_n": more.n}
+    return row
+
+
+def _one_seed(n: int) -> Settling:
+    return Settling(
+        "seeds", USUAL, f"needs more seeds: with {n} there is no spread to go by; {USUAL} show one"
+    )
 
 
 def limits(check: Mapping[str, Any], scale: str, band: float, factor: float = 1.0) -> tuple[float, float]:
@@ -171,17 +201,24 @@ def direction(check: Mapping[str, Any], found: Effect) -> str:
     return "as claimed" if claimed * moved > 0 else "reversed"
 
 
-def _robust(check: Mapping[str, Any], found: Effect, verdict: str) -> bool:
-    """True when half and twice the band give the same verdict."""
-    others = [limits(check, found.scale, found.band, factor) for factor in (0.5, 2.0)]
-    return all(place(found.interval.low, found.interval.high, *pair) == verdict for pair in others)
+def _bands(check: Mapping[str, Any], found: Effect, verdict: str, alone: bool) -> dict[str, Any]:
+    """The verdict with half and with twice the band, and whether both are the same one."""
+    interval = found.interval
+    half, twice = (
+        verdict
+        if alone
+        else place(interval.low, interval.high, *limits(check, found.scale, found.band, factor))
+        for factor in (0.5, 2.0)
+    )
+    return {"half_band": half, "twice_band": twice, "robust": half == twice == verdict}
 
 
 def _name(table: Table, side: Any) -> str:
     if side is None:
         return ""
     if isinstance(side, list):
-        return ", ".join(_name(table, arm) for arm in side)
+        names = [_name(table, arm) for arm in side]
+        return ", ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]} ({len(names)} cells)"
     if isinstance(side, Mapping):
         return f"the best of {len(side['best'])} on validation data"
     return table.arms[side]["label"] if side in table.arms else "a cell outside this plan"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from reports.arms import Section
+from reports.costs import every_front
 from reports.forest import Forest
 from reports.fronts import Front
 from reports.grids import Grid
 from reports.notation import slug
 from reports.sentences import Sentence
+from reports.studies import StudyFigure
 
 HOW_TO_READ = (
     "Each claim of a paper became an effect and a threshold before anything was run; a verdict is computed "
@@ -27,12 +30,18 @@ HOW_TO_READ = (
 )
 
 
+#: What of a check's facts its sentence does not say already.
+REMARKS = ("sign", "band", "settings", "would settle it")
+
+
 @dataclass(frozen=True)
 class ClaimView:
     """A claim on its paper's page.
 
     Attributes:
-        facts: short remarks: the paper's number, sign over seeds, band, what would settle it.
+        checks: what stands beside each check, (its name where there are several, [(word, text)]): the paper's
+            number and ours, the sign over seeds, the band, settings tried, what would settle it.
+        common: what stands beside all of them, (word, text): what is smaller here, the command that repeats it.
     """
 
     id: str
@@ -41,7 +50,17 @@ class ClaimView:
     verdict: str
     own: bool
     sentence: Sentence
-    facts: tuple[str, ...]
+    checks: tuple[tuple[str, list[tuple[str, str]]], ...]
+    common: tuple[tuple[str, str], ...]
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """The remarks of each check in one line, for the LaTeX report."""
+        found = []
+        for name, told in self.checks:
+            line = "; ".join(text for word, text in told if word in REMARKS)
+            found += [f"{name}: {line}" if name else line] if line else []
+        return tuple(found)
 
 
 @dataclass
@@ -54,6 +73,7 @@ class PaperView:
     grid: Grid
     command: str
     faithful: list[str]
+    studies: list[StudyFigure]
 
     @property
     def about(self) -> Mapping[str, Any]:
@@ -80,6 +100,11 @@ class PaperView:
         return [(word, str(text)) for word, text in told if text]
 
     @property
+    def bibtex(self) -> str:
+        """The paper as BibTeX, as far as the card says."""
+        return bibtex(self.card)
+
+    @property
     def figure(self) -> str:
         """The name of its forest plot."""
         return slug(f"forest-{self.key}")
@@ -99,7 +124,37 @@ class TaskView:
         """Names of the figures of its fronts."""
         return [slug(f"front-{self.name}-{front.metric}") for front in self.fronts]
 
+    @cached_property
+    def every(self) -> list[Front]:
+        """A front for each cost by which its arms differ."""
+        return every_front(self.section, self.fronts)
+
+    @property
+    def count(self) -> int:
+        """How many arms it has."""
+        return len(self.section.arms)
+
+    @property
+    def base(self) -> str:
+        """What its arms are held against."""
+        return next((arm.label for arm in self.section.arms if arm.baseline), "its baseline")
+
     @property
     def name(self) -> str:
         """A short name for files: the task, and its id where knobs make several of it."""
         return f"{self.section.task}-{self.section.task_id[:6]}-{self.section.baseline[:4]}"
+
+
+def bibtex(card: Mapping[str, Any]) -> str:
+    """A card's paper as an entry of BibTeX; braces, which would end a field, are left out of its values."""
+    about = dict(card.get("paper") or card.get("study") or {})
+    fields = [("author", about.get("authors")), ("title", about.get("title")), ("year", about.get("year"))]
+    fields += [("url", about.get("url")), ("note", f"code: {about['code']}" if about.get("code") else None)]
+    lines = [f"  {name} = {{{_plain(value)}}}," for name, value in fields if value]
+    return "\n".join([f"@misc{{{slug(str(card['key']))},", *lines, "}"])
+
+
+def _plain(value: object) -> str:
+    """A value of BibTeX: backslashes and braces out, and what LaTeX would take for a command escaped."""
+    text = "".join(letter for letter in " ".join(str(value).split()) if letter not in "\\{}")
+    return "".join(f"\\{letter}" if letter in "%&#$_" and "://" not in text else letter for letter in text)

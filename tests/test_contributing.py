@@ -16,7 +16,12 @@ def test_the_example_touches_one_file_and_is_compared(tmp_path: Path) -> None:
     assert code, "CONTRIBUTING.md has no example"
     file = tmp_path / "late_noise.py"
     file.write_text(code[1])
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "JOULEMARK_PLUGINS": str(file), "JOULEMARK_LEASE": str(tmp_path)}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JOULEMARK_PLUGINS": str(file),
+        "JOULEMARK_LEASE": str(tmp_path),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "joulemark", "try", "late_noise", "--eta", "0.02", "--task", "digits_mlp",
          "--seeds", "2", "--rounds", "2"],

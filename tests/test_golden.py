@@ -27,7 +27,9 @@ GOLDEN = {
 
 def trained(method: Any, seed: int) -> float:
     task = DigitsMlp()
-    splits = {name: {k: torch.from_numpy(v) for k, v in split.items()} for name, split in task.prepare().items()}
+    splits = {
+        name: {k: torch.from_numpy(v) for k, v in split.items()} for name, split in task.prepare().items()
+    }
     run = Run(task, method, seed, torch.device("cpu"), splits["train"], splits["valid"])
     settle()
     seed_all(seed)

@@ -32,7 +32,9 @@ def test_a_blank_record_is_valid() -> None:
     validator("cell").validate(json.loads(json.dumps(blank(cell, "failed", "why"))))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "results" / "reference").glob("*/*.jsonl.xz")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "results" / "reference").glob("*/*.jsonl.xz")), ids=lambda p: p.name
+)
 def test_reference_packs_hold_valid_records(path: Path) -> None:
     check = {kind: validator(kind) for kind in ("cell", "visit")}
     lines = lzma.decompress(path.read_bytes()).decode().splitlines()

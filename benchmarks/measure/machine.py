@@ -54,6 +54,37 @@ class Watch:
         }
 
 
+def preflight() -> dict[str, Any]:
+    """What is known before a round begins: recorded, gating nothing; null where the system does not tell."""
+    return {
+        "governor": (_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "").strip() or None,
+        "hypervisor": None if (info := _read("/proc/cpuinfo")) is None else " hypervisor" in info,
+        "container": container(),
+        "cpu_quota_cores": cpu_quota_cores(),
+        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
+        "load": round(os.getloadavg()[0], 2),
+        "free_bytes": _free_bytes(),
+    }
+
+
+def container() -> str | None:
+    """The kind of container that this process runs in, as far as it can be told; None outside of one."""
+    for mark, name in (("/.dockerenv", "docker"), ("/run/.containerenv", "podman")):
+        if Path(mark).exists():
+            return name
+    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return "kubernetes"
+    groups = _read("/proc/1/cgroup") or ""
+    return next((name for name in ("kubepods", "docker", "lxc") if name in groups), None)
+
+
+def cpu_quota_cores() -> float | None:
+    """Cores that the control group may use; None without a limit. A quota takes the processor away in slices."""
+    quota, _, period = (_read("/sys/fs/cgroup/cpu.max") or "max").strip().partition(" ")
+    return None if quota == "max" else round(int(quota) / int(period or 100_000), 3)
+
+
 def _free_bytes() -> int | None:
     for line in (_read("/proc/meminfo") or "").splitlines():
         if line.startswith("MemAvailable"):

@@ -16,6 +16,14 @@ NEIGHBOUR_SHARE = 0.10
 CLOCK_GAP = 0.02
 #: Test items that each form scores again, so that speed and quality belong to the same form.
 SLICE_ITEMS = 200
+#: Samples of a device that heats up are taken once three blocks in a row agree within this.
+SETTLED_SHARE = 0.02
+#: An empty body may cost this share of a sample, else the visit is flagged `overhead`.
+OVERHEAD_SHARE = 0.01
+#: A visit whose clocks failed is tried again this often.
+RETRIES = 2
+#: Flags of a visit that is tried again: its clocks failed. Others are facts that another try would find again.
+RETRIED = frozenset({"preempted", "clocks disagree"})
 #: Threads of a round.
 THREADS = 1
 
@@ -27,5 +35,10 @@ def as_dict() -> dict[str, float]:
         "clean_samples": CLEAN_SAMPLES,
         "min_cycles": MIN_CYCLES,
         "max_cycles": MAX_CYCLES,
+        "long_call_s": LONG_CALL_S,
+        "long_samples": LONG_SAMPLES,
+        "clean_share": CLEAN_SHARE,
+        "clock_gap": CLOCK_GAP,
+        "retries": RETRIES,
         "threads": THREADS,
     }

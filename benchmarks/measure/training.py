@@ -23,9 +23,22 @@ class StepRunner:
 
     Each phase lasts as long as the round asks for, and the steps jump along the phase's progress, so that schedules
     are crossed as in the whole training.
+
+    Args:
+        fit: makes a whole training under this preview.
+        places: parts of a phase that its steps are taken from.
+        sync: waits for the device; part of a sample.
+        busy: the clock that says whether the work was pre-empted (default: that of the fit's thread).
     """
 
-    def __init__(self, fit: Callable[[StepRunner], Any], places: int = 25) -> None:
+    def __init__(
+        self,
+        fit: Callable[[StepRunner], Any],
+        places: int = 25,
+        sync: Callable[[], None] = lambda: None,
+        busy: Callable[[], float] | None = None,
+    ) -> None:
+        self._sync, self._busy = sync, busy or time.thread_time
         self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
         self._left, self._steps, self._turn, self._places = 0, 0, 0, places
         self._advance = self._ending = self._resting = False
@@ -81,11 +94,13 @@ class StepRunner:
             raise Stop
         self._steps = 0
         self._left -= 1
-        self._begun = (time.process_time(), time.thread_time(), time.perf_counter())
+        self._sync()
+        self._begun = (time.process_time(), self._busy(), time.perf_counter())
 
     def _close(self) -> None:
         if self._begun:
-            now = (time.perf_counter(), time.thread_time(), time.process_time())
+            self._sync()
+            now = (time.perf_counter(), self._busy(), time.process_time())
             self._sample = (now[0] - self._begun[2], now[1] - self._begun[1], now[2] - self._begun[0])
             self._begun = ()
 

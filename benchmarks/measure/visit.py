@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import math
 import statistics
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
-from benchmarks.costs import forms
 from benchmarks.execute import World, settle
 from benchmarks.index import load_index
 from benchmarks.measure import protocol
-from benchmarks.measure.allocator import keep_freed_memory, return_freed_memory
-from benchmarks.measure.clocks import CallRunner, Ratio, Runner, Sample, Series, paired_ratio, take_turns
-from benchmarks.measure.machine import Watch, high_water_bytes
+from benchmarks.measure.allocator import keep_freed_memory
+from benchmarks.measure.clocks import CallRunner, Series, paired_ratio, take_turns, write_samples
+from benchmarks.measure.devices import open_device
+from benchmarks.measure.energy import energy_of_round
+from benchmarks.measure.entries import TRAIN_STEP, Entries, Entry
+from benchmarks.measure.machine import Watch, preflight
 from benchmarks.measure.rounds import visit_name
 from benchmarks.measure.training import StepRunner, whole_training
-from benchmarks.records import SCHEMA, Store, read_json, unpack, write_json
-from benchmarks.run import seed_all
+from benchmarks.records import VISIT_SCHEMA, Store, read_json, write_json
 from benchmarks.scoring import environment
 
-#: The workload that runs a method's own training loop.
-TRAIN_STEP = "train_step"
-
-
-@dataclass
-class Entry:
-    """One form of one cell that takes turns in a round."""
-
-    cell: Mapping[str, Any]
-    form: str
-    runner: Runner
-    system: Any = None
-    items: int = 1
-    unit: str = "call"
+#: Why a cell has no form that could be timed.
+EMULATED, NO_STEPS = "emulated", "its training has no steps"
 
 
 class Round:
@@ -50,93 +38,83 @@ class Round:
 
     def __init__(self, spec: Mapping[str, Any], results: Path) -> None:
         self.spec, self.store = spec, Store(results)
+        self.device = open_device(spec["device"])
+        self._gate()
         self.world = World(self.store, load_index(results), results / "data" / spec["data"], spec["device"])
+        self.entries = Entries(self.world, self.device)
+        self.energy = energy_of_round(
+            self.device, float(spec.get("energy_window_s") or 0.0), results / "index"
+        )
         self.baseline = spec["baseline"]
         self.rng = np.random.default_rng([spec["round"], int(self.baseline["system"][:8], 16)])
-        self._loaded: dict[str, tuple[Any, Any]] = {}
+        self.before, self.fixed = preflight(), self._fixed_cost()
+
+    def _gate(self) -> None:
+        """Another process on the device makes its times wrong, not noisy: the round is not made now."""
+        foreign = self.device.foreign_processes()
+        if foreign:
+            raise SystemExit(
+                f"device {self.spec['device']}: process {', '.join(map(str, foreign))} is at work on it; "
+                "end it and run the same command again"
+            )
+
+    def _fixed_cost(self) -> dict[str, float | None]:
+        """What a round costs before it times anything: its process, imports and the data."""
+        started = self.spec.get("started")
+        return {
+            "fixed_s": None if started is None else round(time.time() - started, 3),
+            "fixed_cpu_s": round(time.process_time(), 3),
+        }
 
     def time_workload(self, workload: str) -> None:
         """One workload: all cells that want it, with the baseline."""
         cells = [cell for cell in self.spec["cells"] if workload in cell["timed"]]
         watch, began = Watch(), time.time()
-        base, others, empty = self._entries(workload, cells)
-        entries = [base, *others]
+        entries, empty = self._entries(workload, cells)
         try:
-            rounds = self._sample(entries, workload)
+            rounds = self._sample(entries, workload) if entries else []
         finally:
             for entry in entries:
                 if isinstance(entry.runner, StepRunner):
                     entry.runner.close()
-        state = watch.stop()
+        state = watch.stop() | {"before": self.before}
         found: dict[str, dict[str, Any]] = {cell["system"]: {} for cell in cells}
         for entry, series in zip(entries, rounds, strict=True):
             if entry.cell["system"] in found:
                 found[entry.cell["system"]][entry.form] = self._form(entry, series, rounds[0], workload)
+        self._add_energy(entries, rounds, found)
         for cell in cells:
-            self._write(cell, workload, found[cell["system"]], state, began, empty.get(cell["system"], ""))
+            why = empty.get(cell["system"], "")
+            pairs = zip(entries, rounds, strict=True)
+            samples = {entry.form: own for entry, own in pairs if entry.cell["system"] == cell["system"]}
+            self._write(cell, workload, found[cell["system"]], state, began, why, samples)
 
     # ------------------------------------------------------------ what takes turns
 
-    def _entries(
-        self, workload: str, cells: list[Mapping[str, Any]]
-    ) -> tuple[Entry, list[Entry], dict[str, str]]:
+    def _entries(self, workload: str, cells: list[Mapping[str, Any]]) -> tuple[list[Entry], dict[str, str]]:
+        """The baseline and what takes turns with it, and why a system is not among them."""
+        reason = NO_STEPS if workload == TRAIN_STEP else EMULATED
+        bases = self.entries.of(self.baseline, workload)
+        if not bases:
+            return [], {cell["system"]: f"the baseline cannot be timed: {reason}" for cell in cells}
         empty: dict[str, str] = {}
-        base = self._cell_entries(self.baseline, workload)[0]
-        base = replace(base, form="dense" if base.form == "dense" else base.form)
-        others: list[Entry] = []
+        found = [bases[0]]
         for cell in cells:
             if cell["system"] == self.baseline["system"]:
                 continue
-            own = self._cell_entries(cell, workload)
+            own = self.entries.of(cell, workload)
             if not own:
-                empty[cell["system"]] = "emulated"
-            others += own
+                empty[cell["system"]] = reason
+            found += own
         if self.spec["first_group"] and any(cell["system"] == self.baseline["system"] for cell in cells):
-            others.append(replace(self._cell_entries(self.baseline, workload, fresh=True)[0], form="aa"))
-        return base, others, empty
-
-    def _cell_entries(self, cell: Mapping[str, Any], workload: str, fresh: bool = False) -> list[Entry]:
-        if workload == TRAIN_STEP:
-            return [self._training_entry(cell)]
-        system, run = self._system(cell, fresh)
-        split = self.world.split("test")
-        entries = []
-        for name, form in forms(system).items():
-            # methods that share tensors with the baseline would keep its caches warm: every entry has its own copy
-            own = copy.deepcopy(form) if isinstance(form, nn.Module) and name == "dense" else form
-            made = run.task.workload(workload, own, split, run)
-            runner = CallRunner(made.call, self._sync())
-            entries.append(Entry(cell, name, runner, own, made.items, made.unit))
-        return entries
-
-    def _system(self, cell: Mapping[str, Any], fresh: bool) -> tuple[Any, Any]:
-        if fresh or cell["system"] not in self._loaded:
-            seed_all(cell["seed"])
-            loaded = self.world.system(cell)
-            if fresh:
-                return loaded
-            self._loaded[cell["system"]] = loaded
-        return self._loaded[cell["system"]]
-
-    def _training_entry(self, cell: Mapping[str, Any]) -> Entry:
-        run = self.world.run(cell)
-        seed_all(cell["seed"])
-        model = run.method.build(run).to(self.world.device)
-
-        def fit(preview: StepRunner) -> None:
-            run.preview = preview
-            run.method.fit(model, run)
-
-        return Entry(cell, TRAIN_STEP, StepRunner(fit), None, run.recipe.batch, "sample")
-
-    def _sync(self) -> Any:
-        return torch.cuda.synchronize if self.world.device.type == "cuda" else lambda: None
+            found.append(replace(self.entries.of(self.baseline, workload, fresh=True)[0], form="aa"))
+        return found, empty
 
     # ------------------------------------------------------------ samples and what they say
 
     def _sample(self, entries: list[Entry], workload: str) -> list[Series]:
         """Turns of all entries; a training with phases goes on until its last phase has had its turns."""
-        series = take_turns([entry.runner for entry in entries], self.rng)
+        series = take_turns([entry.runner for entry in entries], self.rng, self.device.warm_s)
         if workload != TRAIN_STEP:
             return series
         waiting = [entry.runner.next_phase() for entry in entries]  # type: ignore[attr-defined]
@@ -145,7 +123,7 @@ class Round:
             done += protocol.MAX_CYCLES
             going = [0, *[at for at in range(1, len(entries)) if waiting[at]]]
             if not waiting[0]:  # the baseline begins again and stands beside every phase of the others
-                entries[0].runner = self._training_entry(self.baseline).runner
+                entries[0].runner = self.entries.training(self.baseline).runner
             more = take_turns([entries[at].runner for at in going], self.rng)
             for at, extra in zip(going, more, strict=True):
                 series[at].samples += [replace(sample, cycle=sample.cycle + done) for sample in extra.samples]
@@ -158,9 +136,10 @@ class Round:
         ratio = paired_ratio(series.samples, [one for one in base.samples if one.cycle in cycles], enough)
         clean = series.clean or series.samples
         found: dict[str, Any] = {
-            "latency_s": statistics.median(sample.wall_s for sample in clean),
+            "latency_s": statistics.median(sample.time_s for sample in clean),
             "latency_observed_s": statistics.median(sample.wall_s for sample in series.samples),
             "cpu_s": statistics.median(sample.process_s for sample in series.samples),
+            "thread_s": statistics.median(sample.thread_s for sample in series.samples),
             "log_ratio": ratio.log,
             "clock": ratio.clock,
             "items": entry.items,
@@ -173,15 +152,18 @@ class Round:
         }
         if workload == TRAIN_STEP:
             return found | self._training(entry, series, base)
-        return_freed_memory()  # what earlier calls used is not this one's
-        found["high_water_bytes"] = high_water_bytes(entry.runner.call)  # type: ignore[attr-defined]
-        found["slice"] = self._slice(entry)
+        assert isinstance(entry.runner, CallRunner)
+        share = entry.runner.overhead_s(series.calls) / found["latency_s"]
+        found["overhead_share"] = round(share, 6)
+        found["flags"] += ["overhead"] * (share > protocol.OVERHEAD_SHARE)
+        found["high_water_bytes"] = self.device.high_water_bytes(entry.runner.call)
+        found["slice"] = self.entries.score_slice(entry)
         return found
 
     def _training(self, entry: Entry, series: Series, base: Series) -> dict[str, Any]:
         """What the phases of a training say together; a step is then the mean one."""
-        steps = self._steps(entry.cell)
-        found = whole_training(steps, self._steps(self.baseline), series.samples, base.samples)
+        steps = self.entries.steps(entry.cell)
+        found = whole_training(steps, self.entries.steps(self.baseline), series.samples, base.samples)
         if found is None:
             return {"train_s": None, "train_log_ratio": None}
         return {
@@ -194,27 +176,37 @@ class Round:
             "step_s": dict(found.step_s),
         }
 
-    def _steps(self, cell: Mapping[str, Any]) -> dict[str, int]:
-        training = read_json(self.store.artefact(cell["artefact"]) / "training.json") or {}
-        return training.get("steps", {})
+    def _add_energy(
+        self, entries: list[Entry], rounds: list[Series], found: dict[str, dict[str, Any]]
+    ) -> None:
+        """A window on the sensor for every entry, in a new order, after all turns: joules of one call."""
+        base: float | None = None
+        # the baseline first: the others are held against it
+        for at in [0, *(1 + self.rng.permutation(len(entries) - 1)).tolist()] if entries else []:
+            entry = entries[at]
+            seconds = statistics.median(sample.process_s for sample in rounds[at].samples)
+            with self._work(entry) as work:
+                fields = self.energy.of_work(work, seconds)
+            base = fields["energy_j"] if at == 0 else base
+            form = found.get(entry.cell["system"], {}).get(entry.form)
+            if form is not None:
+                own = fields["energy_j"]
+                form |= fields | {"energy_log_ratio": math.log(own / base) if own and base else None}
 
-    def _slice(self, entry: Entry) -> dict[str, Any] | None:
-        """Score the first test items with this form again, beside what the cell's record holds for them."""
-        record = read_json(self.store.cell(entry.cell["record"]))
-        if not record or not record["quality"] or not isinstance(entry.system, nn.Module):
-            return None
-        run = self.world.run(entry.cell)
-        metric = run.task.metrics[0].name
-        few = {key: value[: protocol.SLICE_ITEMS] for key, value in self.world.split("test").items()}
-        with torch.inference_mode():
-            served = run.task.score(entry.system, few, run)[metric].values
-        stored = unpack(record["quality"][metric]["items"])[: len(served)]
-        return {
-            "metric": metric,
-            "recorded": float(np.mean(stored)),
-            "served": float(np.mean(served)),
-            "n": len(served),
-        }
+    @contextmanager
+    def _work(self, entry: Entry) -> Iterator[Callable[[], Any]]:
+        """One call of an entry, that can go on for a window; a training begins again: the turns used it up."""
+        if isinstance(entry.runner, CallRunner):
+            yield entry.runner.call
+        elif not self.energy.holds_windows:
+            yield lambda: None
+        else:
+            runner = self.entries.training(entry.cell).runner
+            assert isinstance(runner, StepRunner)
+            try:
+                yield runner.warm
+            finally:
+                runner.close()
 
     def _write(
         self,
@@ -224,6 +216,7 @@ class Round:
         state: Mapping[str, Any],
         began: float,
         reason: str,
+        samples: Mapping[str, Series],
     ) -> None:
         name = visit_name(cell, workload, self.spec)
         before = read_json(self.store.visit(name))
@@ -231,7 +224,7 @@ class Round:
         if (state["others_cores"] or 0.0) > protocol.NEIGHBOUR_SHARE:
             flags.append("neighbour")
         record = {
-            "schema": SCHEMA,
+            "schema": VISIT_SCHEMA,
             "kind": "visit",
             "key": {
                 "name": name,
@@ -245,17 +238,19 @@ class Round:
             | {key: cell[key] for key in ("task", "task_knobs", "method", "knobs", "seed", "arm", "system")},
             "forms": found,
             "reason": reason,
-            "energy": {"energy_j": None, "energy_sensor": "none", "reason": "no sensor on this machine"},
+            "energy": self.energy.summary(found),
             "flags": flags,
-            "flagged": bool(set(flags) - {"neighbour"}),
+            "flagged": bool(set(flags) & protocol.RETRIED),
             "tries": (before["tries"] if before else 0) + 1,
             "state": state,
             "protocol": protocol.as_dict(),
-            "env": environment(),
-            "timing": {"start": round(began, 3), "end": round(time.time(), 3)},
+            "env": environment() | self.device.facts(),
+            "timing": {"start": round(began, 3), "end": round(time.time(), 3)} | self.fixed,
         }
         if before and len(before["flags"]) < len(flags):
             record = {**before, "tries": record["tries"]}  # the cleaner of two visits stays
+        else:
+            write_samples(self.store.samples(name), samples)
         write_json(self.store.visit(name), record)
 
 
@@ -269,8 +264,6 @@ def main() -> int:
         round.time_workload(workload)
     return 0
 
-
-__all__ = ["Ratio", "Sample"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -33,15 +33,28 @@
     var input = document.createElement("input");
     input.type = "search"; input.className = "filter"; input.placeholder = "filter rows";
     input.setAttribute("aria-label", "filter rows of this table");
+    var shown = document.createElement("span");
+    shown.className = "shown"; shown.setAttribute("aria-live", "polite");
     table.parentNode.parentNode.insertBefore(input, table.parentNode);
+    table.parentNode.parentNode.insertBefore(shown, table.parentNode);
     input.addEventListener("input", function () {
-      var word = input.value.toLowerCase();
-      Array.prototype.forEach.call(table.tBodies[0].rows, function (row) {
-        row.hidden = row.textContent.toLowerCase().indexOf(word) < 0;
+      // every word must occur somewhere in the row, in whatever order
+      var words = input.value.toLowerCase().split(/\s+/), rows = table.tBodies[0].rows, left = 0;
+      Array.prototype.forEach.call(rows, function (row) {
+        var text = row.textContent.toLowerCase();
+        row.hidden = !words.every(function (word) { return text.indexOf(word) >= 0; });
+        left += row.hidden ? 0 : 1;
       });
+      shown.textContent = left === rows.length ? "" : left + " of " + rows.length + " rows";
     });
   }
   Array.prototype.forEach.call(document.querySelectorAll("table.sortable"), ready);
+  document.addEventListener("keydown", function (event) {
+    var link = document.querySelector("[data-search]"), at = document.activeElement;
+    if (event.key !== "/" || !link || /INPUT|SELECT|TEXTAREA/.test(at ? at.tagName : "")) { return; }
+    event.preventDefault();
+    window.location.href = link.href;
+  });
   window.addEventListener("beforeprint", function () {
     Array.prototype.forEach.call(document.querySelectorAll("details"), function (part) { part.open = true; });
   });

@@ -277,7 +277,10 @@ def test_the_same_model_makes_the_same_file(tmp_path: Path) -> None:
         ({"plain": "Module", "args": {}}, "'Module' is no plain layer"),
         ({"plain": "__class__", "args": {}}, "is no plain layer"),
         ({"layer": "os:system", "args": {}}, "'os' is no module of layers"),
-        ({"layer": "benchmarks.models.layers:nosuch", "args": {}}, "there is no layer 'benchmarks.models.layers:nosuch'"),
+        (
+            {"layer": "benchmarks.models.layers:nosuch", "args": {}},
+            "there is no layer 'benchmarks.models.layers:nosuch'",
+        ),
         ({"layer": "subprocess:Popen", "args": {"args": "true"}}, "'subprocess' is no module of layers"),
     ],
 )

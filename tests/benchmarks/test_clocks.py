@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.measure import protocol
-from benchmarks.measure.clocks import CallRunner, Ratio, Sample, Series, paired_ratio, take_turns
+from benchmarks.measure.clocks import CallRunner, Ratio, Sample, Series, paired_ratio, take_turns, warm_up
 from reports.statistics import student
 
 
@@ -139,6 +139,91 @@ def test_the_first_call_is_kept_apart() -> None:
     (series,) = take_turns([first], np.random.default_rng(0))
     assert series.first_call_s == pytest.approx(0.5)
     assert max(sample.wall_s for sample in series.samples) == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("late", [1, 2], ids=["first", "second"])
+def test_one_bad_call_does_not_choose_the_length_of_samples(late: int) -> None:
+    """One of the two first calls was pre-empted for 80 ms: samples of 20 ms have 20 calls of 1 ms all the same."""
+    time, count = FakeTime(), itertools.count(1)
+    call = CallRunner(lambda: time.work(0.08 if next(count) == late else 0.001), clocks=time.clocks)
+    (series,) = take_turns([call], np.random.default_rng(0))
+    assert series.calls == 20 and not series.long
+
+
+def test_cold_caches_do_not_choose_the_length_of_samples() -> None:
+    time, costs = FakeTime(), iter([0.5, 0.006, 0.004, 0.002] + [0.001] * 100_000)
+    (series,) = take_turns(
+        [CallRunner(lambda: time.work(next(costs)), clocks=time.clocks)], np.random.default_rng(0)
+    )
+    assert 18 <= series.calls <= 20  # two cold calls alone would have said 3
+
+
+def test_a_pre_empted_call_is_not_a_long_one() -> None:
+    time, count = FakeTime(), itertools.count(1)
+    call = CallRunner(lambda: time.work(0.3 if next(count) == 2 else 0.001), clocks=time.clocks)
+    (series,) = take_turns([call], np.random.default_rng(0))
+    assert len(series.samples) == protocol.MIN_CYCLES
+
+
+def test_short_calls_beside_long_ones_keep_their_warm_call() -> None:
+    told: list[str] = []
+    take_turns([Counted("A", told, 0.2), Counted("B", told, 0.001)], np.random.default_rng(0))
+    assert told.count("warm A") == 2 and told.count("warm B") == 2 + protocol.LONG_SAMPLES
+    assert all(told[at - 1] == "warm B" for at, what in enumerate(told) if what[0] == "B" and what != "B-1")
+
+
+def test_an_empty_body_is_the_overhead() -> None:
+    """Each reading of a clock takes a microsecond, the call two: the body is not in it."""
+    time = FakeTime()
+
+    def read() -> float:
+        time.work(1e-6)
+        return time.wall
+
+    call = CallRunner(lambda: time.work(0.5), sync=lambda: time.work(4e-6), clocks=(read, read, read))
+    assert call.overhead_s(10) == pytest.approx((4e-6 + 1e-6) / 10)
+
+
+# -------------------------------------------------------------------- devices
+
+
+@dataclass
+class FakeTimer:
+    """A device that works at half of the speed of the clocks; marks are its own time."""
+
+    time: FakeTime
+    began: float = 0.0
+
+    def start(self) -> None:
+        self.began = self.time.wall
+
+    def stop(self) -> float:
+        return (self.time.wall - self.began) / 2
+
+
+def test_the_devices_own_time_is_the_sample() -> None:
+    time = FakeTime()
+    base, twice = (
+        CallRunner(lambda s=seconds: time.work(s), clocks=time.clocks, timer=FakeTimer(time))  # type: ignore[misc]
+        for seconds in (0.001, 0.002)
+    )
+    first, second = take_turns([base, twice], np.random.default_rng(0))
+    assert first.calls == 40  # samples of 20 ms by the device's time
+    assert (second.samples[0].wall_s, second.samples[0].time_s) == pytest.approx((0.002, 0.001))
+    assert paired_ratio(second.samples, first.samples) == Ratio(pytest.approx(math.log(2)), "device", ())
+
+
+def test_work_warms_a_device_until_blocks_agree() -> None:
+    """The clock rises for ten blocks; three in a row within 2 % end the warm-up, not before its seconds."""
+    time, count = FakeTime(), itertools.count()
+    slow = CallRunner(lambda: time.work(0.001 * (2.0 - min(next(count), 200) / 200)), clocks=time.clocks)
+    series = [Series(calls=20)]
+    blocks = warm_up([slow], series, seconds=0.1)
+    assert blocks == 13
+    steady = CallRunner(lambda: time.work(0.001), clocks=time.clocks)
+    assert warm_up([steady], series, seconds=0.1) == 5
+    restless = CallRunner(lambda: time.work(0.001 * (1 + next(count) % 40 // 20)), clocks=time.clocks)
+    assert warm_up([restless], series, seconds=0.1) < 70  # ten times as long, and no longer
 
 
 # -------------------------------------------------------------------- ratios

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -246,6 +247,31 @@ def test_sources_changed_since_planning(house: Any, monkeypatch: pytest.MonkeyPa
     assert not any(name.startswith(("cells", "chunks", "artefacts")) for name in house.written())
 
 
+@pytest.mark.parametrize("table, name", [("methods", "tiny_wide"), ("tasks", "tiny"), ("methods", "")])
+def test_only_files_of_the_cell_stop_its_job(
+    table: str, name: str, house: Any, monkeypatch: pytest.MonkeyPatch, tiny_index: dict[str, Any]
+) -> None:
+    """A method that somebody writes meanwhile must not stop a long run; an edit of what is trained must."""
+    house.write_card(runs=[run_of(tiny_wide={"hidden": 4})])
+    plan = house.plan()
+    house.prepare(plan)
+    before = copy.deepcopy(tiny_index)
+    del before["methods"]["grpo"]  # it came after planning
+    if name:
+        before[table][name]["source"] = "another"
+    planned = house.results / "index" / f"planned-{os.getpid()}-{name}.json"
+    planned.write_text(json.dumps(before))
+    monkeypatch.setenv("JOULEMARK_SOURCES", planned.stem)
+    try:
+        if name:
+            with pytest.raises(SystemExit, match=rf"sources changed since planning: run again \({name}\)"):
+                house.train(plan)
+        else:
+            assert set(house.train(plan).values()) == {0}
+    finally:
+        planned.unlink()
+
+
 def test_a_final_chunk_asks_for_no_torch(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     house.write_card()
     plan = house.plan()
@@ -285,7 +311,9 @@ def test_in_child(work: Callable[[], int], status: int, capfd: pytest.CaptureFix
 
 def test_in_child_stops_what_takes_too_long() -> None:
     before = signal.getsignal(signal.SIGALRM)
-    assert children.in_child(lambda: signal.pause() or 0, {**LIMITS, "cell_minutes": 0.002}) == children.TIMEOUT
+    assert (
+        children.in_child(lambda: signal.pause() or 0, {**LIMITS, "cell_minutes": 0.002}) == children.TIMEOUT
+    )
     assert signal.getsignal(signal.SIGALRM) is before
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,6 +76,49 @@ def test_what_a_system_does_not_tell_is_null(proc: Proc) -> None:
     assert state["free_bytes"] == 2048 * 1024 and state["pressure"] == ["some avg10=1.00"]
 
 
+def test_what_is_known_before_a_round(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facts or null, never a guess; nothing of it gates."""
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr(machine.Path, "exists", lambda path: False)
+    found = machine.preflight()
+    assert {
+        found[name] for name in ("governor", "hypervisor", "container", "cpu_quota_cores", "free_bytes")
+    } == {None}
+    assert found["usable_cores"] >= 1
+    proc.files |= {
+        "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave\n",
+        "/proc/cpuinfo": "flags : fpu hypervisor sse\n",
+        "/proc/1/cgroup": "0::/kubepods/pod1\n",
+        "/sys/fs/cgroup/cpu.max": "150000 100000\n",
+    }
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    found = machine.preflight()
+    told = [found[name] for name in ("governor", "hypervisor", "container", "cpu_quota_cores", "wait_policy")]
+    assert told == ["powersave", True, "kubepods", 1.5, "PASSIVE"]
+    proc.files["/sys/fs/cgroup/cpu.max"] = "max 100000\n"
+    assert machine.cpu_quota_cores() is None
+
+
+CHILD = """
+import sys, time
+sys.stdin.read()
+time.sleep(float(sys.argv[1]))
+"""
+
+
+def test_a_parent_that_waits_uses_no_processor() -> None:
+    """As `run_round` waits: a second more of waiting costs its parent less than a hundredth of a second."""
+
+    def own_seconds(seconds: float) -> float:
+        before = time.process_time()
+        subprocess.run([sys.executable, "-c", CHILD, str(seconds)], input="spec", text=True, check=True)
+        return time.process_time() - before
+
+    own_seconds(0.0)
+    short = max(own_seconds(0.0) for _ in range(3))
+    assert own_seconds(1.0) - short < 0.01
+
+
 def test_the_high_water_mark_is_that_of_the_call() -> None:
     if not os.access("/proc/self/clear_refs", os.W_OK):
         assert high_water_bytes(lambda: None) is None
@@ -93,7 +137,8 @@ def test_the_high_water_mark_is_that_of_the_call() -> None:
 
 def test_the_protocol_enters_every_visit() -> None:
     assert protocol.as_dict() == {
-        "slot_s": 0.02, "clean_samples": 8, "min_cycles": 10, "max_cycles": 25, "threads": 1,
+        "slot_s": 0.02, "clean_samples": 8, "min_cycles": 10, "max_cycles": 25, "threads": 1, "long_call_s": 0.1,
+        "long_samples": 5, "clean_share": 0.01, "clock_gap": 0.02, "retries": 2,
     }  # fmt: skip
 
 

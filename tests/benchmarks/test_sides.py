@@ -22,6 +22,7 @@ grade: C
 faithful: {}
 runs:
   - task: {tiny: {}}
+    workloads: [batch8, train_step]
     methods:
       tiny_wide: {hidden: [4, 8, 12], drop: [0.0, 0.1]}
       tiny_student: {teacher: [baseline, {tiny_wide: {hidden: 4}}]}
@@ -84,13 +85,13 @@ def test_a_side_names_one_cell(side: str, method: str, knobs: Any, tmp_path: Pat
 
 
 def test_all_that_a_check_says_stays(tmp_path: Path, tiny_index: Any) -> None:
-    said = "{metric: latency_s@batch8, of: {tiny_keeps: {}}, over: baseline, below: 1.0, args: {x: [1]}, effect: slope}"
+    said = "{metric: latency_s@batch8, of: [{tiny_keeps: {}}, baseline], below: 1.0, args: {x: [1, 2]}, effect: slope}"
     _, check = card(tmp_path, tiny_index, said)
     assert check["quality"] is False  # a cost
     assert {
         "metric": "latency_s@batch8",
         "below": 1.0,
-        "args": {"x": [1]},
+        "args": {"x": [1, 2]},
         "effect": "slope",
     }.items() <= check.items()
 
@@ -102,7 +103,11 @@ def test_axes_do_not_hide_a_quality_metric(tmp_path: Path, tiny_index: Any) -> N
 
 def test_a_list_of_sides(tmp_path: Path, tiny_index: Any) -> None:
     said = "[{tiny_wide: {hidden: 4}}, {tiny_wide: {hidden: 8}}, baseline]"
-    found, check = card(tmp_path, tiny_index, f"{{metric: nll, effect: slope, of: {said}, below: 0.0}}")
+    found, check = card(
+        tmp_path,
+        tiny_index,
+        f"{{metric: nll, effect: slope, args: {{x: [1, 2, 3]}}, of: {said}, below: 0.0}}",
+    )
     hidden = [arm(found, "tiny_wide", hidden=size, drop=0.0) for size in (4, 8)]
     assert check["of"] == [*hidden, found.runs[0].baseline.id]
 
@@ -149,11 +154,13 @@ MISTAKES = {
     "{metric: accuracy, of: {best: baseline}, above: 0}": ".of: a side is `baseline` or {method: {knob: value}}, not 'baseline'",
     "{metric: accuracy, of: {best: {tiny_wide: {}}, with: nll}, above: 0}": ".of: there is no key 'with'",
     "{metric: accuracy, of: {tiny_wide: {}, tiny_half: {}}, above: 0}": ".of: a side is `baseline` or {method",
-    "{metric: accuracy, of: [nosuch], effect: slope, above: 0}": ".of: a side is `baseline` or {method: {knob: value}}, not 'nosuch'",
+    "{metric: accuracy, of: [nosuch], effect: slope, args: {x: [1, 2]}, above: 0}": ".of: a side is `baseline` or {method: {knob: value}}, not 'nosuch'",
     "{metric: accuracy, of: [baseline], above: 0}": ".of: a list of cells is for an `effect`; without one",
     "{metric: accuracy, on: {text: {}}, of: baseline, above: 0}": ".on: there is no task of this card 'text'",
     "{metric: accuracy, on: {tiny: {easy: true}}, of: baseline, above: 0}": ".on: no run of this card has tiny with {'easy': True}",
     "{metric: accuracy, on: {tiny: true}, of: baseline, above: 0}": ".on.tiny: knobs are a mapping, not True",
+    "{metric: accuracy, on: {tiny: {eazy: true}}, of: baseline, above: 0}": ".on.tiny: there is no knob 'eazy'; did you mean 'easy'?",
+    "{metric: accuracy, of: {best: {tiny_wide: {}}, by: acuracy}, above: 0}": ".of.by: there is no quality metric of tiny 'acuracy'; did you mean 'accuracy'?",
     "{metric: accuracy, above: 0}": ": a check needs a side `of`",
     "{metric: accuracy, of: baseline, minus: baseline, over: baseline, above: 0}": ": a check has `minus` or `over`, not both",
 }  # fmt: skip

@@ -211,9 +211,10 @@ def run_plan(plan: Plan, result: Done, house: House) -> None:
             with pytest.MonkeyPatch.context() as patch:
                 real = execute._check_model
 
-                def keep(model: Any, *rest: Any, real: Any = real) -> None:
+                def keep(model: Any, *rest: Any, real: Any = real, wanted: bool = wanted) -> None:
                     real(model, *rest)
-                    result.held = copy.deepcopy(model) if isinstance(model, nn.Module) else None
+                    if wanted:  # a baseline may stand behind it
+                        result.held = copy.deepcopy(model) if isinstance(model, nn.Module) else None
 
                 patch.setattr(execute, "_check_model", keep)
                 training = execute.train(world, spec)

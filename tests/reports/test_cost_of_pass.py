@@ -71,3 +71,24 @@ def test_interval_against_resampled_items() -> None:
     low, high = np.quantile(draws, [0.025, 0.975])
     assert np.log(found.high / found.low) == pytest.approx(high - low, rel=0.15)
     assert np.log(found.effect) == pytest.approx(np.mean(draws), abs=0.02)
+
+
+def test_time_of_a_right_answer_is_a_product_of_rounds_and_items() -> None:
+    """Half of the time at half of the successes: a right answer takes as long; both errors enter."""
+    from tests.reports.test_effects import cell, rounds
+    from tests.reports.test_effects import table as rows_table
+
+    right = {"a": [1.0, 0.0, 1.0, 0.0] * 100, "base": [1.0] * 400}
+    rows = rows_table(
+        *[rounds(arm, [0.5 * f if arm == "a" else 1.0 for f in (0.99, 1.0, 1.01)]) for arm in ("a", "base")],
+        *[cell(arm, seed, {"accuracy": items}) for arm, items in right.items() for seed in range(3)],
+    )
+    check = {
+        "metric": "latency_s@batch1", "of": "a", "over": "base", "task": "images", "quality": False,
+        "effect": "cost_of_pass", "args": {"success": "accuracy"},
+    }  # fmt: skip
+    found = cost_of_pass(rows, check)
+    assert found.interval.effect == pytest.approx(1.0, rel=1e-3) and found.basis == "measured"
+    of_items = np.log(1.0 + 1.96 * 0.5 / 20 / 0.5)  # half-width of log 0.5 over 400 items
+    assert np.log(found.interval.high / found.interval.effect) == pytest.approx(of_items, rel=0.35)
+    assert found.note == "dense form, rounds and test items"

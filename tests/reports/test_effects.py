@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.checks import EFFECTS
 from benchmarks.collect import as_table, rows_of
 from benchmarks.records import pack
-from reports.effects import LIBRARY, compute, with_note
+from reports.effects import compute, library, with_note
 from reports.table import Missing, Table
 
 ACCURACY = {
@@ -426,7 +427,7 @@ def test_slope_is_least_squares() -> None:
     ("args", "says"),
     [
         ({"x": [1, 2]}, "slope: 2 values of x for 3 cells"),
-        (None, "slope: 0 values of x for 3 cells"),
+        (None, "slope: needs x: `along`, `x` or `at` among its args"),
         ({"x": [1, 1, 1]}, "two different values"),
     ],
 )
@@ -436,17 +437,22 @@ def test_slope_needs_an_x_for_each_cell(args: Any, says: str) -> None:
         compute(rows, check(effect="slope", of=list("abc"), args=args))
 
 
-@pytest.mark.parametrize("name", sorted(LIBRARY))
-def test_missing_seeds_are_missing_and_no_crash(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(library()))
+@pytest.mark.parametrize("of", ["a", ["a", "b"]], ids=["one cell", "a list"])
+def test_missing_seeds_are_missing_and_no_crash(name: str, of: Any) -> None:
     """Whatever an effect needs: sides that share no seed leave the check untested, not the report unwritten."""
-    rows = table(*[cell(arm, seed, {"accuracy": [1.0, 0.5]}) for seed, arm in enumerate("abcd")])
-    with pytest.raises(Missing):
-        compute(rows, check(effect=name, of=["a", "b"], minus=["c", "d"], args={"x": [1.0, 2.0]}))
+    rows = table(
+        *[cell(arm, seed, {"accuracy": [1.0, 0.5]}, cost={"nonzero": 3}) for seed, arm in enumerate("abcd")]
+    )
+    for other in ({"minus": ["c", "d"]}, {"over": ["c", "d"]}, {"over": "c"}, {}):
+        with pytest.raises(Missing):
+            compute(rows, check(effect=name, of=of, args={"x": [1.0, 2.0]}, target=0.5, **other))
 
 
-def test_every_effect_says_what_it_is() -> None:
-    assert set(LIBRARY) >= {"share_of_draws", "difference_of_differences", "slope"}
-    assert all(function.__doc__ for function in LIBRARY.values())
+def test_the_planner_knows_every_effect_and_no_other() -> None:
+    """Cards are checked against names that stand beside the planner, which never imports a report."""
+    assert set(library()) == set(EFFECTS)
+    assert all(function.__doc__ for function in library().values())
 
 
 def test_notes_add_up() -> None:

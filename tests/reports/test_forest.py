@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reports import tracks
 from reports.forest import Forest, Group, Row, axis
-from reports.forestplot import spaced
+from reports.forestlayout import spaced
 from reports.notation import Words
 from reports.page import Content
 from reports.verdicts import HOLDS, SHORT, UNCLEAR, place
@@ -36,7 +36,7 @@ def test_every_golden_check_is_seen_as_it_is_judged(content: Content) -> None:
                 assert (
                     place(row.low, row.high, 0.0, math.inf if row.limit is None else row.limit) == row.verdict
                 )
-    assert seen == 20
+    assert seen == 21
 
 
 def test_units_of_a_difference_by_hand() -> None:

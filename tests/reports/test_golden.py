@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from reports.effects import Effect
 from reports.page import Content
-from reports.verdicts import HOLDS, SHORT, UNCLEAR, UNTESTED
+from reports.statistics import Interval
+from reports.verdicts import HOLDS, SHORT, UNCLEAR, UNTESTED, direction, limits, place
 from tests.reports import golden
 
 EXPECTED = {
@@ -23,6 +29,7 @@ EXPECTED = {
     "gpu-kernels": (UNTESTED, None),
     "survives-heat": (UNCLEAR, "reversed"),
     "rank-is-free": (UNCLEAR, "reversed"),
+    "rank-saves-a-thousandth": (HOLDS, "none"),
     "better": (HOLDS, "as claimed"),
     "two-points": (UNCLEAR, "as claimed"),
     "gradual-over-oneshot": (UNCLEAR, "as claimed"),
@@ -40,9 +47,32 @@ def test_outcome_and_direction(content: Content, claim: str) -> None:
 def test_every_outcome_and_direction_occurs(content: Content) -> None:
     assert {row["claim"] for row in content.rows} == set(EXPECTED)
     assert {row["claim_verdict"] for row in content.rows} == {HOLDS, SHORT, UNCLEAR, UNTESTED}
-    for verdict in (SHORT, UNCLEAR):
-        told = {row["direction"] for row in content.rows if row["verdict"] == verdict}
-        assert told >= {"as claimed", "none", "reversed"}
+    told = {
+        verdict: {row["direction"] for row in content.rows if row["verdict"] == verdict}
+        for verdict in (HOLDS, SHORT, UNCLEAR, UNTESTED)
+    }
+    assert told[SHORT] >= {"as claimed", "none", "reversed"} <= told[UNCLEAR]
+    assert told[HOLDS] >= {"as claimed", "none"} and "reversed" not in told[HOLDS]
+    assert told[UNTESTED] == {None}  # no number, no direction
+
+
+@given(
+    st.sampled_from(["above", "below"]),
+    st.sampled_from(["difference", "ratio"]),
+    st.floats(-2, 2),
+    st.floats(-2, 2),
+    st.floats(0, 0.5),
+)
+def test_what_holds_is_never_reversed(
+    sense: str, scale: str, line: float, effect: float, band: float
+) -> None:
+    """The one pair of outcome and direction that no golden row can have."""
+    if scale == "ratio":
+        line, effect = math.exp(line), math.exp(effect)
+    found = Effect(Interval(effect, effect, effect, 5), scale, "counted", band)
+    check = {sense: line}
+    if place(effect, effect, *limits(check, scale, band)) == HOLDS:
+        assert direction(check, found) != "reversed"
 
 
 def test_a_failed_control_makes_a_clear_check_unclear(content: Content) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from scipy import stats
 
 from reports import scoreboard
-from reports.footprint import electricity
 from reports.measuring import failures, flags, floors, nulls
 from reports.page import Content
 from reports.sentences import plain
@@ -20,7 +23,7 @@ def claim(verdict: str, grade: str = "B", p: float | None = 0.001, **more: bool)
 
 def test_the_golden_matrix(content: Content) -> None:
     lines = dict(scoreboard.matrix(content.claims))
-    assert lines["holds"] == [1, 3, 2, 6]
+    assert lines["holds"] == [1, 4, 2, 7]
     assert lines["falls short"] == [0, 4, 0, 4]
     assert lines["of which reversed"] == [0, 2, 0, 2]
     assert lines["unclear"] == [1, 4, 0, 5]
@@ -30,7 +33,7 @@ def test_the_golden_matrix(content: Content) -> None:
 def test_what_is_true_by_construction_is_not_scored(content: Content) -> None:
     built = [claim for claim in content.claims if not claim.scored]
     assert [claim.id for claim in built] == ["fewer-by-count"]
-    assert "17 claims" in content.tally and "1 more is true by construction" in content.scoreboard.notes[-1]
+    assert "18 claims" in content.tally and "1 more is true by construction" in content.scoreboard.notes[-1]
 
 
 def test_expected_by_chance_and_the_correction() -> None:
@@ -45,6 +48,46 @@ def test_expected_by_chance_and_the_correction() -> None:
     claims[0] = claim(HOLDS, p=0.0201)
     (found,) = scoreboard.chance(claims)
     assert found.kept == 1 and found.lost == ("paper: c0.0201",)
+
+
+def test_the_correction_is_scipys_within_each_family() -> None:
+    """Two families of random p values: what is kept is what scipy's adjusted p values keep, a family at a time."""
+    rng = np.random.default_rng(0)
+    values = {family: rng.uniform(0, 0.7, 12) ** 2 for family in ("one", "two")}
+    claims = [
+        replace(claim(HOLDS, p=float(p)), family=family, id=f"{family}{at}")
+        for family, found in values.items()
+        for at, p in enumerate(found)
+    ]
+    for found in scoreboard.chance(claims):
+        adjusted = stats.false_discovery_control(values[found.family])
+        assert found.kept == (adjusted <= 0.10).sum() and 0 < found.kept < 12
+        assert found.expected == pytest.approx(12 * 0.025)
+
+
+def test_false_holds_by_chance_are_as_many_as_are_told() -> None:
+    """2,000 simulated claims whose effects lie exactly at their thresholds: 2.5 % hold, hardly any is kept."""
+    rng = np.random.default_rng(1)
+    made = rng.normal(size=(2000, 5))
+    t = made.mean(1) / made.std(1, ddof=1) * np.sqrt(5)
+    p = stats.t.sf(t, 4)
+    claims = [
+        replace(claim(HOLDS if v < 0.025 else UNCLEAR, p=float(v)), id=str(at)) for at, v in enumerate(p)
+    ]
+    (found,) = scoreboard.chance(claims)
+    assert found.expected == pytest.approx(50) and 35 <= found.holds <= 67 and found.kept <= 2
+
+
+def test_a_claim_whose_control_failed_helps_no_other() -> None:
+    """Its p value is small, its verdict unclear: in the correction it counts as 1."""
+    row = {
+        "paper": "p", "family": "f", "claim": "c", "says": "s", "grade": "B", "claim_verdict": UNCLEAR, "own": False,
+        "by_construction": False, "effect": 0.1, "low": 0.0, "high": 0.2, "direction": "as claimed", "p": 1e-6,
+    }  # fmt: skip
+    assert scoreboard.claims_of([row])[0].p == 1.0
+    assert scoreboard.claims_of([{**row, "claim_verdict": HOLDS}])[0].p == 1e-6
+    assert scoreboard.claims_of([{**row, "p": 0.3}])[0].p == 0.3
+    assert scoreboard.claims_of([{**row, "p": float("nan")}])[0].p is None
 
 
 def test_exact_claims_are_left_out_of_chance() -> None:
@@ -86,12 +129,6 @@ def test_footprint(content: Content) -> None:
     assert foot.grams[1] == pytest.approx(foot.kwh[1] * foot.intensity)
     assert foot.country == "France" and foot.year.isdigit() and "CodeCarbon" in foot.source
     assert foot.told.count("Modelled:") == 2 and foot.year in foot.told
-
-
-def test_the_plans_own_intensity_wins_and_an_unknown_country_is_said() -> None:
-    assert electricity({"country": "FRA", "intensity_g_per_kwh": 12.0})[0] == 12.0
-    intensity, _, _, source = electricity({"country": "XXX"})
-    assert intensity is None and "no intensity is known" in source
 
 
 def test_the_noise_floor(content: Content) -> None:

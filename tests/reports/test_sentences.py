@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 import pytest
-from scipy import stats
 
 from reports.page import Content
-from reports.sentences import plain, robust_phrase, settings_phrase, settle, sign_phrase, tally
+from reports.sentences import facts, plain, robust_phrase, settings_phrase, settle, sign_phrase, tally
 from tests.reports.conftest import row_of
 
 
@@ -98,7 +95,7 @@ def test_one_seed_is_said(content: Content) -> None:
 def test_the_band_is_only_spoken_of_where_it_plays_a_part(content: Content) -> None:
     assert robust_phrase(check_of(content, "tenfold-for-free"), row_of(content, "tenfold-for-free")) == ""
     moved = robust_phrase(check_of(content, "sparse-over-bytes"), row_of(content, "sparse-over-bytes"))
-    assert moved == "half or twice the band would change the verdict"
+    assert moved == "half the band: unclear"
 
 
 def test_settings_are_counted_where_a_side_is_the_best_of_several() -> None:
@@ -108,25 +105,45 @@ def test_settings_are_counted_where_a_side_is_the_best_of_several() -> None:
     assert settings_phrase({"of": "a", "minus": "b"}) == ""
 
 
-def test_what_would_settle_it_does(content: Content) -> None:
-    """The number of seeds that is named is the least whose interval leaves the threshold alone."""
-    check, row = check_of(content, "two-points"), row_of(content, "two-points")
-    said = settle(content.table, check, row)
-    n = int(said.split()[1])
-    gap, spread = abs(row["effect"] - row["threshold"]), float(np.var(row["replicates"], ddof=1))
-    error = (row["high"] - row["low"]) / 2 / stats.t.ppf(0.975, 4)
-    rest = max(0.0, error**2 - spread / 5)
-    half = lambda m: stats.t.ppf(0.975, m - 1) * math.sqrt(spread / m + rest)  # noqa: E731
-    assert half(n) < gap <= half(n - 1)
-
-
 def test_nothing_settles_what_is_clear(content: Content) -> None:
     assert settle(content.table, check_of(content, "better"), row_of(content, "better")) == ""
 
 
-def test_test_items_that_set_the_width_are_named(content: Content) -> None:
-    row = {**row_of(content, "two-points"), "replicates": [0.0148, 0.0149, 0.0147, 0.0148, 0.0148]}
-    assert "test items" in settle(content.table, check_of(content, "two-points"), {**row, "effect": 0.0175})
+def test_facts_beside_a_verdict(content: Content) -> None:
+    check, row = check_of(content, "three-times-faster"), row_of(content, "three-times-faster")
+    found = dict(facts(content.table, check, row))
+    assert found["the paper"] == "3.1x (figure 4)" and found["here"].startswith("0.535×")
+    assert found["smaller here"].startswith("an MLP of 0.27 M weights")
+    assert found["sign"] == "the same sign in 7 of 7 rounds"
+    assert found["settings"] == "tried: 4 (named by the claim) against 2 (named by the claim)"
+    assert found["held against"] == (
+        "identities: masked equals pruned; peer: torch.nn.utils.prune; published: none"
+    )
+    assert found["repeat it"] == "snakemake --cores 2 paper_toy-pruning"
+    assert "would settle it" not in found and "extended" not in found  # it is settled
+    open_ = dict(
+        facts(content.table, check_of(content, "rank-is-no-slower"), row_of(content, "rank-is-no-slower"))
+    )
+    assert open_["would settle it"] == "about 9 rounds in all would settle it if the estimate stays"
+    assert open_["settle it"] == "joulemark extend toy-pruning --rounds 9 --plan golden"
+    assert open_["band"] == "twice the band: falls short"
+
+
+def test_a_control_settles_before_seeds_do(content: Content) -> None:
+    assert row_of(content, "gradual-over-oneshot")["settle"] == "the control must come out first"
+
+
+def test_a_card_that_was_extended_says_so(content: Content) -> None:
+    from reports.remarks import extended
+    from reports.table import Table
+
+    settings = {**content.table.scope["settings"], "extend": {"toy-pruning": {"seeds": 9, "rounds": 12}}}
+    table, (card, other, *_) = (
+        Table(content.table.rows, {**content.table.scope, "settings": settings}),
+        content.table.scope["cards"],
+    )
+    assert extended(table, card) == "extended to 12 rounds and 9 seeds by request"
+    assert extended(table, other) == extended(content.table, card) == ""
 
 
 def test_tally() -> None:

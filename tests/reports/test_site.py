@@ -28,6 +28,8 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.ids: list[str] = []
         self.references: list[str] = []
+        self.sources: list[str] = []
+        self.nonces: list[str] = []
         self.attributes: set[str] = set()
         self.parts: dict[str, list[str]] = {"style": [], "script": [], "": []}
         self.policy = ""
@@ -41,6 +43,8 @@ class Page(HTMLParser):
         self.attributes |= set(known)
         self.ids += [known["id"] or ""] if "id" in known else []
         self.references += [known[name] or "" for name in ("href", "src", "xlink:href") if name in known]
+        self.sources += [known["src"] or ""] if tag == "script" and "src" in known else []
+        self.nonces += [known["nonce"] or ""] if "nonce" in known else []
         if known.get("http-equiv") == "Content-Security-Policy":
             self.policy = known["content"] or ""
         if tag not in VOID:
@@ -64,18 +68,38 @@ class Page(HTMLParser):
         return " ".join("".join(self.parts[""]).split())
 
 
-@pytest.fixture(params=["golden", "nasty", "front"])
+#: One page of every kind.
+KINDS = (
+    "index.html", "papers/*.html", "tasks/*.html", "methods/*.html", "cells/*.html", "measuring.html", "failures.html",
+    "downloads.html", "search.html",
+)  # fmt: skip
+
+
+@pytest.fixture(
+    params=[*(f"{which}/{kind}" for which in ("golden", "nasty") for kind in KINDS), "front/index.html"]
+)
 def path(request: pytest.FixtureRequest, pages: dict[str, Path]) -> Path:
-    return pages[request.param] / "index.html"
+    which, _, pattern = request.param.partition("/")
+    return max(pages[which].glob(pattern), key=lambda path: path.stat().st_size)
 
 
 def test_policy_names_exactly_the_pages_own_style_and_script(path: Path) -> None:
     page = Page(path)
-    assert page.tags.count("script") == 1 and page.tags.count("style") == 1
+    inline = {"style": page.tags.count("style"), "script": page.tags.count("script") - len(page.sources)}
+    assert inline["script"] == 1 and inline["style"] == (path.parent.name != "cells")
     for kind in ("style", "script"):
         digest = hashlib.sha256("".join(page.parts[kind]).encode()).digest()
-        assert f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" in page.policy
+        if inline[kind]:
+            assert f"{kind}-src 'sha256-{base64.b64encode(digest).decode()}'" in page.policy
     assert page.policy.startswith("default-src 'none'") and "unsafe" not in page.policy
+    assert not {"self", "http", "file"} & set(re.findall(r"\w+", page.policy))
+    for nonce in page.nonces:
+        assert f"'nonce-{nonce}'" in page.policy
+
+
+def test_the_nonce_follows_from_what_the_site_says(pages: dict[str, Path]) -> None:
+    found = [Page(pages[which] / "search.html").nonces for which in ("golden", "nasty")]
+    assert len(set(found[0])) == len(set(found[1])) == 1 and found[0][0] != found[1][0]
 
 
 def test_nothing_in_a_page_needs_what_the_policy_forbids(path: Path) -> None:
@@ -90,9 +114,12 @@ def test_a_page_asks_no_network_and_its_links_lead_somewhere(path: Path) -> None
     for reference in page.references:
         if reference.startswith("#"):
             assert reference[1:] in page.ids
-        elif reference not in ("data:,", "../../index.html"):
+        elif reference != "data:," and not reference.endswith("../../index.html"):
+            file, _, spot = reference.partition("#")
             assert not re.match(r"[a-z]+:|//", reference)
-            assert (path.parent / reference.partition("#")[0]).is_file()
+            target = (path.parent / file).resolve()
+            assert target.is_file(), reference
+            assert not spot or spot in Page(target).ids, reference
 
 
 def test_ids_are_unique_and_a_page_is_small(path: Path) -> None:
@@ -102,21 +129,26 @@ def test_ids_are_unique_and_a_page_is_small(path: Path) -> None:
 
 
 def test_hostile_text_is_shown_as_text(pages: dict[str, Path]) -> None:
-    page = Page(pages["nasty"] / "index.html")
+    page = Page(pages["nasty"] / "papers" / "toy-pruning.html")
     hostile = " ".join(golden.NASTY.split())
     assert page.text.count("<script>alert('x')</script>") >= 5
     assert hostile in page.text
-    assert "alert('x')" not in "".join(page.parts["script"])
+    for path in pages["nasty"].rglob("*.html"):
+        assert "alert('x')" not in "".join(Page(path).parts["script"])
+    for path in pages["nasty"].rglob("*.js"):
+        assert "<script>" not in path.read_text() or path.parent.name == "assets"
     for svg in (pages["nasty"] / "figures").glob("*.svg"):
         assert "<script" not in svg.read_text()
 
 
 def test_the_page_says_the_numbers_of_the_rows(pages: dict[str, Path], content: Content) -> None:
-    text = Page(pages["golden"] / "index.html").text
+    texts = {path.stem: Page(path).text for path in (pages["golden"] / "papers").glob("*.html")}
     for paper in content.papers:
+        text = texts[paper.key]
         for group in paper.forest.groups:
             for row in group.rows:
                 assert row.effect is None or row.text in text
+    text = texts["toy-pruning"]
     for row in content.rows:
         if (
             row["scale"] == "difference"
@@ -124,27 +156,24 @@ def test_the_page_says_the_numbers_of_the_rows(pages: dict[str, Path], content: 
             and row["claim"] == "tenfold-for-free"
         ):
             assert f"−{abs(100 * row['effect']):.1f} points" in text
+    text = Page(pages["golden"] / "index.html").text
     assert content.tally in text and content.chance_line in text
     assert "Modelled" in text and "France in 2023" in text.replace(content.footprint.year, "2023")
 
 
 def test_every_claim_has_its_address(pages: dict[str, Path], content: Content) -> None:
-    ids = set(Page(pages["golden"] / "index.html").ids)
     for row in content.rows:
-        assert f"claim-{row['paper']}-{row['claim']}" in ids
+        assert f"claim-{row['claim']}" in Page(pages["golden"] / "papers" / f"{row['paper']}.html").ids
 
 
 def test_the_folder_is_whole(pages: dict[str, Path], content: Content) -> None:
     folder = pages["golden"]
     names = {path.name for path in folder.iterdir()}
     assert names >= {
-        "index.html",
-        "report.tex",
-        "rows.parquet",
-        "verdicts.parquet",
-        "verdicts.csv",
-        "summary.json",
-    }
+        "index.html", "measuring.html", "failures.html", "downloads.html", "search.html", "tasks", "methods", "papers",
+        "cells", "assets", "data", "report.tex", "rows.parquet", "rows.csv", "verdicts.parquet", "verdicts.csv",
+        "summary.json", "data-dictionary.md",
+    }  # fmt: skip
     assert (
         len(list((folder / "tables").glob("*.md")))
         == len(content.grids)
@@ -181,7 +210,7 @@ def test_verdicts_are_written_as_judged(pages: dict[str, Path], content: Content
 def test_the_front_page_lists_every_page(pages: dict[str, Path], content: Content) -> None:
     page = Page(pages["front"] / "index.html")
     assert {"golden/all/index.html", "nasty/all/index.html"} <= set(page.references)
-    assert content.tally in page.text and "as promised" in page.text
+    assert content.tally in page.text and "realised = nominal" in page.text
 
 
 def test_the_front_page_of_nothing(tmp_path: Path) -> None:
@@ -221,6 +250,8 @@ def test_pages_are_made_twice_alike(pages: dict[str, Path], content: Content, tm
     write.whole(tmp_path / "again", lambda folder: write.build(content, table, folder))
     for name in (
         "index.html",
+        "search.html",
+        "data/search.js",
         "report.tex",
         "figures/realised.svg",
         "figures/realised.pdf",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from reports.statistics import (
     log_ratio_of_means,
     p_value,
     student,
+    sum_of,
 )
 
 TIMES = 2000
@@ -121,6 +123,54 @@ def test_a_single_replicate_has_no_interval() -> None:
     assert found.exp().high == math.inf and found.exp().low == 0.0
 
 
+def _half_widths(means_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means and half-widths of many t intervals at once, [draws, rounds] -> [draws]."""
+    rounds = means_of.shape[1]
+    return means_of.mean(1), stats.t.ppf(0.975, rounds - 1) * means_of.std(1, ddof=1) / math.sqrt(rounds)
+
+
+def test_the_fast_interval_of_these_tests_is_students() -> None:
+    values = np.random.default_rng(0).normal(size=(1, 5))
+    mean, half = _half_widths(values)
+    found = student(values[0])
+    assert (found.low, found.high) == pytest.approx((float(mean[0] - half[0]), float(mean[0] + half[0])))
+
+
+@pytest.mark.parametrize("tails", ["normal", "heavy"])
+def test_cost_of_five_rounds_covers(tails: str) -> None:
+    """40,000 simulated ratios, processes with a spread of 1 %: 95 % +- 2 of the intervals hold the true ratio."""
+    rng = np.random.default_rng(11)
+    noise = rng.normal(size=(40_000, 5)) if tails == "normal" else rng.standard_t(5, size=(40_000, 5))
+    mean, half = _half_widths(math.log(0.6) + 0.01 * noise)
+    found = float((np.abs(mean - math.log(0.6)) <= half).mean())
+    assert 0.93 <= found <= 0.97, f"coverage {found:.4f}"
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.01, 0.03])
+def test_a_copy_of_the_baseline_differs_in_five_per_cent_of_runs_and_beyond_the_band_hardly_ever(
+    drift: float,
+) -> None:
+    """A/A in rounds: what drifts between rounds falls out of the pair; with the band of 2 % below 1 % are false."""
+    rng = np.random.default_rng(12)
+    shared = drift * rng.normal(size=(20_000, 5))
+    one, other = (shared + 0.007 * rng.normal(size=(20_000, 5)) for _ in range(2))
+    mean, half = _half_widths(one - other)
+    assert 0.03 <= float((np.abs(mean) > half).mean()) <= 0.06
+    beyond = (mean + half < math.log(0.98)) | (mean - half > math.log(1.02))
+    assert float(beyond.mean()) < 0.01
+
+
+def test_a_product_of_both_kinds_covers() -> None:
+    """Energy of a right answer: a cost over 5 rounds times successes over 5 seeds and 400 items, on logs."""
+    rng, hits, times = np.random.default_rng(13), 0, 1000
+    for _ in range(times):
+        cost = student(math.log(2.0) + 0.02 * rng.normal(size=5))
+        right = crossed(0.3 + 0.01 * rng.normal(size=(5, 1)) + 0.3 * rng.normal(size=(5, 400)))
+        made = sum_of(cost, right)
+        hits += made.low <= math.log(2.0) + 0.3 <= made.high
+    assert 0.93 <= hits / times <= 0.98
+
+
 @pytest.mark.parametrize("rounds", [3, 5, 8])
 def test_student_covers(rounds: int) -> None:
     found = coverage(lambda rng: student(0.5 + rng.normal(size=rounds)), 0.5, seed=rounds)
@@ -217,3 +267,20 @@ def test_p_value_agrees_with_the_interval() -> None:
     found = student([0.1, 0.4, 0.2, 0.3])
     assert p_value(found, found.low, above=True) == pytest.approx(0.025)
     assert p_value(found, found.high, above=False) == pytest.approx(0.025)
+
+
+def test_p_values_of_what_was_censored() -> None:
+    """Open on the far side: the near side tells. All replicates cut off at one number: the sign test."""
+    plain = student([1.0, 2.0, 3.0, 2.5])
+    cut = replace(plain, high=math.inf)
+    assert p_value(cut, 0.5, above=True) == pytest.approx(p_value(plain, 0.5, above=True))
+    assert p_value(cut, 9.0, above=False) == 1.0
+    beyond = Interval(3.0, 3.0, math.inf, 5, math.inf, (3.0,) * 5)
+    assert p_value(beyond, 2.0, above=True) == 0.5**5 and p_value(beyond, 4.0, above=True) == 1.0
+
+
+def test_logs_and_back() -> None:
+    found = student([0.5, 1.0, 2.0])
+    again = found.exp().log()
+    assert (again.effect, again.low, again.high) == pytest.approx((found.effect, found.low, found.high))
+    assert Interval(1.0, 0.0, math.inf, 1, 0.0).log().low == -math.inf

@@ -51,4 +51,10 @@ def test_a_bare_machine_trains_and_measures_stops_in_time_and_goes_on(fresh: Any
     again = joulemark(fresh, "train")
     assert again.returncode == 0 and "[" not in again.stdout, "a second call has nothing to do"
     fresh.path("sitecustomize.py").unlink()
-    assert set(fresh.planned()) <= {"all", "collect", "report", "pdf", "data"}  # the workflow takes it from there
+    assert set(fresh.planned()) <= {
+        "all",
+        "collect",
+        "report",
+        "pdf",
+        "data",
+    }  # the workflow takes it from there

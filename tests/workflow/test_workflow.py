@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,12 @@ def test_report_summary_and_rulegraph(project: Project) -> None:
     assert "data" in project.snakemake("--rulegraph")
     assert "results/chunks" in project.snakemake("--summary")
     project.snakemake("--report", "report.zip")
-    assert project.path("report.zip").stat().st_size > 10_000
+    with zipfile.ZipFile(project.path("report.zip")) as archive:
+        pictures = {Path(name).name for name in archive.namelist() if name.endswith(".svg")}
+        told = "".join(archive.read(name).decode() for name in archive.namelist() if name.endswith(".html"))
+    assert pictures == {path.name for path in project.path("results/report/tiny/all/figures").glob("*.svg")}
+    assert any(name.startswith("forest") for name in pictures)
+    assert "Every claim of the paper on one axis" in told  # its caption
     assert project.planned() == {}
 
 

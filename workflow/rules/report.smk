@@ -3,11 +3,22 @@ rule report:
     input:
         get_table,
     output:
-        report(
+        page=report(
             "results/report/%s/{scope}/index.html" % PLAN.name,
             caption="../report/page.rst",
             category="pages",
             labels={"scope": "{scope}"},
+        ),
+        # `update`: what did not change is taken over from the folder that was there
+        figures=update(
+            report(
+                directory("results/report/%s/{scope}/figures" % PLAN.name),
+                patterns=["{name}.svg"],
+                caption="../report/figure.rst",
+                category="figures",
+                subcategory="{scope}",
+                labels={"figure": "{name}"},
+            )
         ),
     log:
         "results/logs/report/%s.{scope}.log" % PLAN.name,
@@ -18,7 +29,7 @@ rule report:
         code=PLAN.report_code,
         table=get_table,
     shell:
-        "printf %s {params.scope:q} | python -m reports page --scope-json-on-stdin --table {input:q} --out {output:q} > {log:q} 2>&1"
+        "printf %s {params.scope:q} | python -m reports page --scope-json-on-stdin --table {input:q} --out {output.page:q} > {log:q} 2>&1"
 
 
 rule pdf:
