@@ -98,6 +98,8 @@ def _reported(claim: Mapping[str, Any]) -> str:
 
 def check_phrase(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> Sentence:
     """`gradual(...) loses 1.6 points [1.0, 2.2] of accuracy against baseline (allowed: ...)`."""
+    if row.get("effect") is None:  # another check of the claim has failed already
+        return text(f"{long_name(row['metric'])} was not tested ({_why(row)})")
     known = table.metric(row["task"], row["metric"])
     say = words(row["scale"], row["metric"], told_as(known, check))
     of, other = ("code", row["of"]), ("code", row.get("other") or "")
@@ -152,8 +154,9 @@ def _asked(
     """The threshold in words; one of no effect was moved out by the band, and that is said."""
     if "within" in check:
         return f"asked: between {say.one(check['within'][0])} and {say.one(check['within'][1])}"
-    line, above = row["threshold"], row["sense"] == "above"
-    raw = float(check["above"] if "above" in check else check["below"])
+    above = "above" in check
+    raw = float(check["above"] if above else check["below"])
+    line = raw if row["threshold"] is None else row["threshold"]  # a check without cells was never judged
     moved = ", one band from no difference" if raw != line else ""
     if say.scale == "difference" and known and (line > 0) is not (known["better"] == "lower"):
         gain = "gain" if known["better"] == "higher" else "fall"
