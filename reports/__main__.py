@@ -45,6 +45,9 @@ def main() -> int:
     if not args.table.is_file():
         raise SystemExit(f"page: there is no table {args.table}")
     write.page(args.table, scope, args.out)
+    folder = args.out.resolve().parent.parent.parent
+    if folder.name == "report":  # the page that lists all pages knows of this one at once
+        write.front(folder.parent)
     return 0
 
 
