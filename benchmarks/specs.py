@@ -63,6 +63,7 @@ def scope_text(plan: Plan, scope: str) -> str:
     return json.dumps(
         {
             "plan": plan.name,
+            "typed": plan.typed,
             "scope": scope,
             "settings": plan.settings,
             "cards": [_card(plan, card, arms) for card in part.cards],

@@ -114,7 +114,13 @@ class Content:
         grid = tables.verdicts_grid(drawn, f"verdicts-{card['key']}")
         studies = study_figures(self.table, card, self.sections)
         return PaperView(
-            card, drawn, claims, grid, command(card), list(faithful(card.get("faithful"))), studies
+            card,
+            drawn,
+            claims,
+            grid,
+            command(card, self.table.scope),
+            list(faithful(card.get("faithful"))),
+            studies,
         )
 
     def _claim(

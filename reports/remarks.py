@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -117,9 +118,11 @@ def settle(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> st
     return str(row.get("settle") or "") if row.get("verdict") == UNCLEAR else ""
 
 
-def command(card: Mapping[str, Any]) -> str:
-    """The command that repeats a card."""
-    return f"snakemake --cores 2 {card['target']}"
+def command(card: Mapping[str, Any], scope: Mapping[str, Any]) -> str:
+    """The command that repeats a card, under the plan of the page."""
+    plan = str(scope.get("typed") or scope.get("plan") or "default")
+    under = "" if plan == "default" else f" --config plan={shlex.quote(plan)}"
+    return f"snakemake --cores 2{under} {card['target']}"
 
 
 def extension(table: Table, card: Mapping[str, Any], row: Mapping[str, Any]) -> str:

@@ -64,7 +64,7 @@ def _judge_claim(
         "reported_where": str((claim.get("reported") or {}).get("where", "")),
         "smaller": str(card.get("smaller", "")),
         "held_against": "; ".join(faithful(card.get("faithful"))),
-        "command": command(card) if card.get("target") else "",
+        "command": command(card, table.scope) if card.get("target") else "",
         "extended": extended(table, card),
     }
     if "not_tested" in claim:

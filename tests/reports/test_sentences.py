@@ -119,7 +119,7 @@ def test_facts_beside_a_verdict(content: Content) -> None:
     assert found["held against"] == (
         "identities: masked equals pruned; peer: torch.nn.utils.prune; published: none"
     )
-    assert found["repeat it"] == "snakemake --cores 2 paper_toy-pruning"
+    assert found["repeat it"] == "snakemake --cores 2 --config plan=golden paper_toy-pruning"
     assert "would settle it" not in found and "extended" not in found  # it is settled
     open_ = dict(
         facts(content.table, check_of(content, "rank-is-no-slower"), row_of(content, "rank-is-no-slower"))
