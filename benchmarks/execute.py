@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class World:
         self.store, self.index, self.data = store, index, data
         self.device = torch.device(device)
         self._splits: dict[str, Split] = {}
+        self._read: dict[str, Split] = {}
         for entry in [*index["tasks"].values(), *index["methods"].values()]:
             if not entry["module"].startswith(
                 ("methods.", "benchmarks.")
@@ -39,10 +41,15 @@ class World:
     def split(self, name: str) -> Split:
         """A split of the prepared data as tensors, items first; read once a process."""
         if name not in self._splits:
-            path = self.data / f"{name}.safetensors"
-            tensors = load_file(path) if path.is_file() else {}
-            self._splits[name] = {key: value.to(self.device) for key, value in tensors.items()}
+            self._splits[name] = {key: value.to(self.device) for key, value in self.read(name).items()}
         return self._splits[name]
+
+    def read(self, name: str) -> Split:
+        """A split in the machine's own memory: a job reads it before it forks, and no GPU may be in use by then."""
+        if name not in self._read:
+            path = self.data / f"{name}.safetensors"
+            self._read[name] = load_file(path) if path.is_file() else {}
+        return self._read[name]
 
     def instance(self, table: str, name: str, knobs: Mapping[str, Any]) -> Any:
         """A task or method with its knobs."""
@@ -119,6 +126,7 @@ def artefact_root() -> Path:
 
 def settle(threads: int = 1) -> None:
     """One thread and deterministic kernels: same hash, same machine, same numbers."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     torch.set_num_threads(threads)
     torch.set_deterministic_debug_mode(
         "warn"

@@ -60,7 +60,7 @@ def _results(out: Path) -> Path:
 def train_chunk(spec: Mapping[str, Any], out: Path) -> int:
     """Train job: every cell of a chunk that is not final; then the bundle of their records. Returns the exit status."""
     results = _results(out)
-    job = TrainJob(Store(results), results / "data" / spec["data"], spec["limits"])
+    job = TrainJob(Store(results), results / "data" / spec["data"], spec["limits"], spec.get("device", "cpu"))
     with lease(exclusive=False):
         broken = [cell for cell in spec["cells"] if not job.settle(cell)]
     if broken:
@@ -78,8 +78,8 @@ def train_chunk(spec: Mapping[str, Any], out: Path) -> int:
 class TrainJob:
     """Cells one by one, each in a child process, so that running out of memory or time is a record too."""
 
-    def __init__(self, store: Store, data: Path, limits: Mapping[str, Any]) -> None:
-        self.store, self.data, self.limits = store, data, limits
+    def __init__(self, store: Store, data: Path, limits: Mapping[str, Any], device: str = "cpu") -> None:
+        self.store, self.data, self.limits, self.device = store, data, limits, device
         self._world: Any = None
 
     @property
@@ -88,7 +88,7 @@ class TrainJob:
         if self._world is None:
             from benchmarks.execute import World
 
-            self._world = World(self.store, load_index(self.store.root), self.data)
+            self._world = World(self.store, load_index(self.store.root), self.data, self.device)
             _warm_up()
         return self._world
 
@@ -115,10 +115,8 @@ class TrainJob:
         if cell["method"] in self.world.index["errors"] or cell["task"] in self.world.index["errors"]:
             errors = self.world.index["errors"]
             return blank(cell, "failed", (errors.get(cell["method"]) or errors[cell["task"]])["reason"])
-        (
-            self.world.split("train"),
-            self.world.split("test"),
-        )  # read before the fork, so that children share the pages
+        for split in ("train", "test"):
+            self.world.read(split)  # before the fork, so that children share the pages
         outcome = self.store.root / "locks" / f"{cell['record']}.child.json"
         outcome.unlink(missing_ok=True)
         status = in_child(lambda: self._child(cell, outcome), self.limits)

@@ -18,11 +18,13 @@ INTERNAL = ("source", "files", "axes", "counts", "keeps", "spends", "probes")
 def chunk_text(plan: Plan, name: str) -> str:
     """The spec of a train job."""
     chunk = plan.chunks[name]
-    spec = {
+    spec: dict[str, Any] = {
         "cells": [cell.spec() for cell in chunk.cells],
         "data": chunk.data,
         "limits": plan.settings["limits"],
     }
+    if plan.device != "cpu":
+        spec["device"] = plan.device
     return json.dumps(spec, sort_keys=True)
 
 

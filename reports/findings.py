@@ -70,7 +70,9 @@ def _clearest(
     row = next(
         r for r in rows if r["paper"] == card["key"] and r["claim"] == group.claim and r["check"] == number
     )
-    told = claim["says"][0].upper() + claim["says"][1:]
+    entry = card.get("paper") or card.get("study") or {}
+    source = f"{card['key']}, {entry['year']}" if "year" in entry else f"our study {card['key']}"
+    told = f"“{claim['says']}” ({source})"
     scale = "at this scale " if card["grade"] in "BC" else ""
     sentence = [
         *text(f"{told}: "),

@@ -73,14 +73,20 @@ class Content:
 
     @cached_property
     def missing(self) -> str:
-        """One sentence on arms that the cards run and that have no record; empty where all have."""
+        """What a reader must know before all else: small knobs, arms without a record; empty where neither is so."""
+        small = (
+            "This plan gives every task and method its small knobs: it shows that things run, and its numbers and "
+            "verdicts say nothing about any method. "
+        ) * self.small
         wanted = {arm for card in self.table.scope["cards"] for run in card["runs"] for arm in run["arms"]}
         without = len(wanted - set(self.table.arms))
-        return (
-            f"This page is made of what exists: {without} of {len(wanted)} arms have no record yet."
-            if without
-            else ""
-        )
+        lost = f"This page is made of what exists: {without} of {len(wanted)} arms have no record yet."
+        return (small + lost * bool(without)).strip()
+
+    @property
+    def small(self) -> bool:
+        """Whether the plan runs with small knobs: a trial of the workflow, not of a method."""
+        return bool((self.table.scope.get("settings") or {}).get("small"))
 
     @cached_property
     def sections(self) -> list[Section]:
@@ -206,7 +212,9 @@ class Content:
 
     @cached_property
     def findings(self) -> list[Finding]:
-        """Three findings in plain words."""
+        """Three findings in plain words; none where the knobs are small."""
+        if self.small:
+            return []
         forests = [(paper.card, paper.forest) for paper in self.papers]
         pairs = [(task.section, front) for task in self.tasks for front in task.fronts]
         return findings(self.table, forests, self.rows, self.realised, pairs)

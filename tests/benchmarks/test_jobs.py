@@ -272,6 +272,23 @@ def test_only_files_of_the_cell_stop_its_job(
         planned.unlink()
 
 
+def test_a_gpu_plan_trains_on_the_gpu(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device is told to the job, and data wait in the machine's memory until the fork: CUDA does not survive one."""
+    house.write_card()
+    house.write_plan("gpu")
+    told = [
+        json.loads(plan.chunk_text(next(iter(plan.chunks))))
+        for plan in (house.plan(), house.plan(plan="gpu"))
+    ]
+    assert "device" not in told[0] and told[1]["device"] == "cuda"
+    plan = house.plan()
+    house.prepare(plan)
+    spec = json.loads(plan.chunk_text(next(iter(plan.chunks))))
+    job = jobs.TrainJob(Store(house.results), house.results / "data" / spec["data"], LIMITS, "meta")
+    assert {part.device.type for part in job.world.read("train").values()} == {"cpu"}
+    assert {part.device.type for part in job.world.split("train").values()} == {"meta"}
+
+
 def test_a_final_chunk_asks_for_no_torch(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     house.write_card()
     plan = house.plan()
