@@ -19,7 +19,10 @@ BEGAN = time.time()
 def wanted_scope(argv: list[str] | None = None) -> str:
     """The scope that a Snakemake command line asks for; `all` where it names none."""
     known = ("tour", "paper_", "study_", "family_", "task_")
-    for word in argv if argv is not None else sys.argv[1:]:
+    words = argv if argv is not None else sys.argv[1:]
+    for before, word in zip(["", *words], words, strict=False):
+        if before in ("--cores", "-c", "--jobs", "-j"):  # `--cores all` names no scope
+            continue
         if word.startswith(known) or word == "all":
             return word
     return "all"
