@@ -190,7 +190,7 @@ def _model() -> Line:
 
 def _carbon() -> Line:
     from benchmarks.plan import DEFAULTS
-    from reports.carbon import intensity
+    from reports.judging.carbon import intensity
 
     found = intensity(DEFAULTS["carbon"])
     if found.g_per_kwh is None or found.low is None or found.high is None:
@@ -215,7 +215,7 @@ def _tool(name: str, purpose: str, remedy: str) -> Line:
 def known_ratio() -> Iterator[Line]:
     """The same work by a copy, and twice, on the real clocks of a process like a round's: ratios of 1 and 2."""
     from benchmarks.measure.known import in_a_process
-    from reports.statistics import student
+    from reports.judging.statistics import student
 
     found = in_a_process(TIMES)
     how = f"{' and '.join(found['clocks'])} clock, {found['clean']:.0%} of the samples clean, {TIMES} repeats"

@@ -46,7 +46,7 @@ def told(study: Mapping[str, Any]) -> str:
     """The table and the two checks that stand on their own: the known ratio and torch's Timer."""
     from tabulate import tabulate
 
-    from reports import noise
+    from reports.drawing import noise
 
     rows = noise.lines(study)
     lines = [tabulate(rows[1:], headers=rows[0])]
@@ -67,7 +67,7 @@ def told(study: Mapping[str, Any]) -> str:
 
 def _draw(study: Mapping[str, Any], out: Path) -> None:
     try:
-        from reports.noise import draw
+        from reports.drawing.noise import draw
 
         draw(study, out)
     except ImportError as error:  # a bare machine has no matplotlib

@@ -120,7 +120,7 @@ def _plan(folder: Path, args: argparse.Namespace, knobs: dict[str, Any], workloa
 
 def _table(plan: Plan, folder: Path) -> Any:
     from benchmarks.collect import collect
-    from reports.table import Table
+    from reports.judging.table import Table
 
     bundles = [_out(plan, "train", name) for name in plan.chunks] + [
         _out(plan, "measure", name) for name in plan.rounds
@@ -132,8 +132,8 @@ def _table(plan: Plan, folder: Path) -> Any:
 def _comparison(table: Any, plan: Plan, workloads: list[str]) -> str:
     from tabulate import tabulate
 
-    from reports.effects import compute
-    from reports.table import Missing
+    from reports.judging.effects import compute
+    from reports.judging.table import Missing
 
     run = plan.cards[0].runs[0]
     base, other = run.baseline.id, run.arms[-1].id

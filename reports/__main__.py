@@ -29,7 +29,7 @@ def main() -> int:
     front.add_argument("--results", type=Path, default=Path("results"))
     args = parser.parse_args()
     if args.job == "pdf":
-        from reports.latex import pdf as make
+        from reports.typesetting.latex import pdf as make
 
         make(args.out)
         return 0

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from reports.arms import Section
-from reports.costs import every_front
-from reports.forest import Forest
-from reports.fronts import Front
-from reports.grids import Grid
+from reports.drawing.studies import StudyFigure
+from reports.judging.arms import Section
+from reports.judging.costs import every_front
+from reports.judging.forest import Forest
+from reports.judging.fronts import Front
 from reports.notation import slug
-from reports.sentences import Sentence
-from reports.studies import StudyFigure
+from reports.typesetting.grids import Grid
+from reports.wording.sentences import Sentence
 
 HOW_TO_READ = (
     "Each claim of a paper became an effect and a threshold before anything was run; a verdict is computed "

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records import write_text
-from reports import beside, dictionary, drawing, grids, latex, site
+from reports import draw as drawing
+from reports.content import Content
+from reports.judging.table import Table
 from reports.notation import slug
-from reports.page import Content
-from reports.scopesite import ScopeSite
-from reports.table import Table
+from reports.site import beside, dictionary
+from reports.site import pages as site
+from reports.site.scopesite import ScopeSite
+from reports.typesetting import grids, latex
 
 
 def page(table: Path, scope: Mapping[str, Any], out: Path) -> None:

@@ -186,6 +186,22 @@ def test_reports_read_records_only() -> None:
     assert not torch, f"reports never import torch: {torch}"
 
 
+def test_reports_go_from_numbers_to_pages() -> None:
+    """Each part of `reports` uses those before it: judging, wording, drawing, typesetting, site; write.py uses all."""
+    order = ("reports.judging", "reports.wording", "reports.drawing", "reports.typesetting", "reports.site")
+    base = ("reports.notation", "benchmarks")
+    for at, part in enumerate(order):
+        late = order[at + 1 :] + (() if at > 2 else ("reports.content", "reports.views"))
+        allowed = (*order[: at + 1], *base)
+        wrong = crossings(
+            part,
+            lambda module, name, allowed=allowed, late=late: (
+                within(name, *allowed) or not within(name, *late)
+            ),
+        )
+        assert not wrong, f"{part} knows nothing of what comes after it: {wrong}"
+
+
 def test_importing_reports_loads_no_torch() -> None:
     modules = [
         module for module in sources() if within(module, "reports") and not module.endswith("__main__")

@@ -4,7 +4,7 @@ A round is what the protocol says: a fresh process, one thread, entries in turn.
 copy of it (A/A: the ratio must be 1), and the same call made twice (the ratio must be 2). Beside them, in the same
 process, the common practice: a block of samples of one, then a block of the other, and torch's own Timer.
 
-`joulemark doctor --noise` runs it; `reports/noise.py` says what comes out and draws it.
+`joulemark doctor --noise` runs it; `reports/drawing/noise.py` says what comes out and draws it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.measure import protocol
 from benchmarks.measure.clocks import CallRunner, Ratio, Sample, Series, paired_ratio, take_turns, warm_up
-from reports.statistics import student
+from reports.judging.statistics import student
 
 
 @dataclass

@@ -273,7 +273,7 @@ def test_only_files_of_the_cell_stop_its_job(
 
 
 def test_a_gpu_plan_trains_on_the_gpu(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The device is told to the job, and data wait in the machine's memory until the fork: CUDA does not survive one."""
+    """Jobs are told the device; data wait in the machine's memory until the fork, which CUDA does not survive."""
     house.write_card()
     house.write_plan("gpu")
     told = [

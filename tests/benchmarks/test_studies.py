@@ -52,7 +52,7 @@ def test_summaries_are_of_what_is_there(folder: Path) -> None:
 
 
 def test_trials_count_as_settings_tried(folder: Path) -> None:
-    from reports.remarks import settings
+    from reports.judging.remarks import settings
     from tests.reports.test_effects import check, seeds, table
 
     rows = table(seeds("a", 0.5), seeds("b", 0.5))

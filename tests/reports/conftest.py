@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from reports.page import Content
-from reports.table import Table
+from reports.content import Content
+from reports.judging.table import Table
 from tests.reports import golden, golden_scope
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from reports import drawing
-from reports.page import Content
-from reports.scopesite import ScopeSite
-from reports.table import Table
+from reports import draw as drawing
+from reports.content import Content
+from reports.judging.table import Table
+from reports.site.scopesite import ScopeSite
 from tests.reports import golden, golden_scope
 
 BROWSER = (

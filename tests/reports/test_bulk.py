@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.collect import collect
-from reports.table import Table
-from reports.verdicts import HOLDS, judge
+from reports.judging.table import Table
+from reports.judging.verdicts import HOLDS, judge
 from tests.reports import bulk
 
 RECORDS = 10_000

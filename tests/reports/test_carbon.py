@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reports import carbon
-from reports.carbon import by_sources, intensity
+from reports.judging import carbon
+from reports.judging.carbon import by_sources, intensity
 
 MIX = {
     "AAA": {

@@ -57,7 +57,7 @@ def test_mistakes_are_one_line(tmp_path: Path, table: str, text: str, said: str)
 
 def test_reports_never_import_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; sys.path.insert(0, '.'); import reports.write, reports.latex, reports.site; "
+        "import sys; sys.path.insert(0, '.'); import reports.write, reports.typesetting.latex, reports.site.pages; "
         "assert not {'torch', 'seaborn', 'matplotlib'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports.cost_of_pass import cost_of_pass
-from reports.table import Missing
+from reports.judging.cost_of_pass import cost_of_pass
+from reports.judging.table import Missing
 
 
 def table(**arms: tuple[np.ndarray, np.ndarray]) -> Any:

@@ -9,9 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.crossover import At, Crossing, Curve, by_knob, by_workload, crossings, figure, inverse, told
-from reports.page import Content
-from reports.statistics import Interval, student
+from reports.content import Content
+from reports.drawing.crossover import (
+    At,
+    Crossing,
+    Curve,
+    by_knob,
+    by_workload,
+    crossings,
+    figure,
+    inverse,
+    told,
+)
+from reports.judging.statistics import Interval, student
 
 LENGTHS = (128.0, 256.0, 512.0, 1024.0, 2048.0)
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.effects import compute
-from reports.readings import best, crossing, first_passage, last_passage
-from reports.samples import Reading, interval
-from reports.table import Missing
+from reports.judging.effects import compute
+from reports.judging.readings import best, crossing, first_passage, last_passage
+from reports.judging.samples import Reading, interval
+from reports.judging.table import Missing
 from tests.reports.test_effects import cell, check, rounds, seeds, table
 
 X = np.array([1.0, 2.0, 4.0, 8.0])
@@ -103,7 +103,7 @@ def test_the_jackknife_is_the_plain_interval_where_the_number_is_a_mean() -> Non
     """Groups of one item: pseudo-values of a mean are the items themselves."""
     values = np.random.default_rng(0).normal(size=(4, 20))
     found, _ = interval(lambda means: Reading(float(means[0][0])), [[[row] for row in values]], "quality")
-    from reports.statistics import crossed
+    from reports.judging.statistics import crossed
 
     plain = crossed(values)
     assert (found.effect, found.low, found.high, found.df) == pytest.approx(

@@ -12,8 +12,8 @@ import pytest
 from benchmarks.checks import EFFECTS
 from benchmarks.collect import as_table, rows_of
 from benchmarks.records import pack
-from reports.effects import compute, library, with_note
-from reports.table import Missing, Table
+from reports.judging.effects import compute, library, with_note
+from reports.judging.table import Missing, Table
 
 ACCURACY = {
     "name": "accuracy",

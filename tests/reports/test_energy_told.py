@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.checks import TIMED as CHECKED
 from benchmarks.collect import MODEL
-from reports.effects import TIMED, compute
-from reports.measuring import nulls, sensors
-from reports.table import Missing, Table
+from reports.judging.effects import TIMED, compute
+from reports.judging.measuring import nulls, sensors
+from reports.judging.table import Missing, Table
 from tests.reports.test_joins import check, row, table
 
 WHY = "no RAPL under /sys/class/powercap"

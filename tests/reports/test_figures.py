@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports import figures, realised
-from reports.captions import FOLDER, caption
-from reports.figures import BAND, MEMBERS
-from reports.fronts import Front, fronts
-from reports.measuring import Floor, Realised
-from reports.page import Content
-from reports.palette import BLUE, MARKS, marks_of
-from reports.statistics import Interval, student
-from reports.svg import save
+from reports.content import Content
+from reports.drawing import figures, realised
+from reports.drawing.figures import BAND, MEMBERS
+from reports.drawing.palette import BLUE, MARKS, marks_of
+from reports.drawing.svg import save
+from reports.judging.fronts import Front, fronts
+from reports.judging.measuring import Floor, Realised
+from reports.judging.statistics import Interval, student
+from reports.wording.captions import FOLDER, caption
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports import tracks
-from reports.forest import Forest, Group, Row, axis
-from reports.forestlayout import spaced
+from reports.content import Content
+from reports.drawing import tracks
+from reports.drawing.forestlayout import spaced
+from reports.judging.forest import Forest, Group, Row, axis
+from reports.judging.verdicts import HOLDS, SHORT, UNCLEAR, place
 from reports.notation import Words
-from reports.page import Content
-from reports.verdicts import HOLDS, SHORT, UNCLEAR, place
 
 ACCURACY = {"name": "accuracy", "unit": "share", "better": "higher", "band": 0.005}
 

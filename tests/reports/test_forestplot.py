@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports import forestplot, typeset
-from reports.forest import Forest, Group, Row
-from reports.forestlayout import COLUMN, PAGE, Layout, off_axis
-from reports.forestplot import ASKED, COLORS, INK, ZONE
-from reports.page import Content
-from reports.verdicts import HOLDS, SHORT, UNCLEAR, UNTESTED
+from reports.content import Content
+from reports.drawing import forestplot, typeset
+from reports.drawing.forestlayout import COLUMN, PAGE, Layout, off_axis
+from reports.drawing.forestplot import ASKED, COLORS, INK, ZONE
+from reports.judging.forest import Forest, Group, Row
+from reports.judging.verdicts import HOLDS, SHORT, UNCLEAR, UNTESTED
 
 LAYOUTS = pytest.mark.parametrize("layout", [PAGE, COLUMN], ids=["page", "column"])
 

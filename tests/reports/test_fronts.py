@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.fronts import _undominated, fronts, membership
-from reports.page import Content
-from reports.statistics import Interval
+from reports.content import Content
+from reports.judging.fronts import _undominated, fronts, membership
+from reports.judging.statistics import Interval
 
 
 def exact(value: float) -> Interval:
@@ -78,8 +78,8 @@ def test_a_simulator_has_modelled_fronts_and_no_clock(content: Content) -> None:
 
 
 def test_less_is_better_is_turned(content: Content) -> None:
-    from reports.effects import Effect
-    from reports.fronts import turned
+    from reports.judging.effects import Effect
+    from reports.judging.fronts import turned
 
     change = Effect(Interval(0.2, 0.1, 0.4, 5, 4.0), "difference", "counted", 0.01)
     assert (turned(change, -1.0).effect, turned(change, -1.0).low, turned(change, -1.0).high) == (

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.effects import Effect
-from reports.page import Content
-from reports.statistics import Interval
-from reports.verdicts import HOLDS, SHORT, UNCLEAR, UNTESTED, direction, limits, place
+from reports.content import Content
+from reports.judging.effects import Effect
+from reports.judging.statistics import Interval
+from reports.judging.verdicts import HOLDS, SHORT, UNCLEAR, UNTESTED, direction, limits, place
 from tests.reports import golden
 
 EXPECTED = {

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.collect import as_table
-from reports.effects import ACROSS_BOARDS, compute
-from reports.joins import AGREE, agree
-from reports.statistics import student, sum_of
-from reports.table import Missing, Table
+from reports.judging.effects import ACROSS_BOARDS, compute
+from reports.judging.joins import AGREE, agree
+from reports.judging.statistics import student, sum_of
+from reports.judging.table import Missing, Table
 
 ENV = {"torch": "2.13.0", "cpu": "EPYC", "threads": 1}
 TASK = {"metrics": [], "basis": "counted"}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reports import labels
-from reports.labels import distinct, place
-from reports.palette import pyplot
+from reports.drawing import labels
+from reports.drawing.labels import distinct, place
+from reports.drawing.palette import pyplot
 
 
 def axes_of() -> Any:

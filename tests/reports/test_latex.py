@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.grids import Cell, Grid, Head, escape_md, markdown
-from reports.latex import pdf, words
-from reports.page import Content
-from reports.statistics import Interval
-from reports.task_tables import scale, unbeaten
-from reports.tex import Tex, breakable, escape
-from reports.textable import LINES, SMALL, WIDE, Column, booktabs, dealt, wide
+from reports.content import Content
+from reports.judging.statistics import Interval
+from reports.typesetting.grids import Cell, Grid, Head, escape_md, markdown
+from reports.typesetting.latex import pdf, words
+from reports.typesetting.task_tables import scale, unbeaten
+from reports.typesetting.tex import Tex, breakable, escape
+from reports.typesetting.textable import LINES, SMALL, WIDE, Column, booktabs, dealt, wide
 from tests.reports import golden
 
 latex = pytest.mark.skipif(shutil.which("latexmk") is None, reason="latexmk is not installed")

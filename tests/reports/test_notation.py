@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.notation import Words, absolute, compact, fixed, shorten, signed, significant, slug, words
+from reports.notation import (
+    Words,
+    absolute,
+    compact,
+    fixed,
+    shorten,
+    signed,
+    significant,
+    slug,
+    words,
+)
 
 ACCURACY = {"name": "accuracy", "unit": "share", "better": "higher", "band": 0.005}
 

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from reports import latex
-from reports.page import Content
-from reports.sentences import plain
-from reports.table import Table
+from reports.content import Content
+from reports.judging.table import Table
+from reports.typesetting import latex
+from reports.wording.sentences import plain
 
 
 @pytest.mark.parametrize("trial", range(12))

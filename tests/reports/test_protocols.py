@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from reports import protocols
-from reports.protocols import AUTHORS, RULES, Mark, marks
+from reports.drawing import protocols
+from reports.drawing.protocols import AUTHORS, RULES, Mark, marks
 
 ROWS = {
     "time-as-published": {"effect": 0.7, "low": 0.6, "high": 0.8, "replicates": [0.65, 0.75], "verdict": "holds"},

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports import scoreboard
-from reports.measuring import failures, flags, floors, nulls
-from reports.page import Content
-from reports.sentences import plain
-from reports.verdicts import HOLDS, UNCLEAR
+from reports.content import Content
+from reports.judging import scoreboard
+from reports.judging.measuring import failures, flags, floors, nulls
+from reports.judging.verdicts import HOLDS, UNCLEAR
+from reports.wording.sentences import plain
 from tests.reports import golden
 
 
@@ -109,7 +109,7 @@ def test_findings_come_from_rows_with_intervals(content: Content) -> None:
 
 
 def test_one_seed_gives_no_finding() -> None:
-    from reports.table import Table
+    from reports.judging.table import Table
     from tests.reports import golden_scope
 
     rows = golden.rows()

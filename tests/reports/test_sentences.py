@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from reports.page import Content
-from reports.sentences import facts, plain, robust_phrase, settings_phrase, settle, sign_phrase, tally
+from reports.content import Content
+from reports.wording.sentences import facts, plain, robust_phrase, settings_phrase, settle, sign_phrase, tally
 from tests.reports.conftest import row_of
 
 
@@ -66,11 +66,11 @@ def test_grades_b_and_c_begin_at_this_scale(content: Content) -> None:
 
 
 def test_a_metric_of_which_less_is_better_rises_and_falls(content: Content) -> None:
-    from reports.sentences import check_phrase
+    from reports.wording.sentences import check_phrase
 
     check = {**check_of(content, "halves-are-free"), "metric": "nll", "below": 0.05}
     del check["above"]
-    from reports.verdicts import judge_check
+    from reports.judging.verdicts import judge_check
 
     said = plain(check_phrase(content.table, check, judge_check(content.table, check)))
     assert "raises nll by" in said and "(allowed: a rise of up to 0.05 nats)" in said
@@ -134,8 +134,8 @@ def test_a_control_settles_before_seeds_do(content: Content) -> None:
 
 
 def test_a_card_that_was_extended_says_so(content: Content) -> None:
-    from reports.remarks import extended
-    from reports.table import Table
+    from reports.judging.remarks import extended
+    from reports.judging.table import Table
 
     settings = {**content.table.scope["settings"], "extend": {"toy-pruning": {"seeds": 9, "rounds": 12}}}
     table, (card, other, *_) = (

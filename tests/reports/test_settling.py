@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports.effects import Effect
-from reports.settling import MOST, settling
-from reports.statistics import Interval, crossed, student
+from reports.judging.effects import Effect
+from reports.judging.settling import MOST, settling
+from reports.judging.statistics import Interval, crossed, student
 
 
 def effect(interval: Interval, scale: str = "difference", replicate: str = "seeds") -> Effect:

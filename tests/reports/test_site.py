@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from reports import write
-from reports.page import Content
-from reports.site import soft
+from reports.content import Content
+from reports.site.pages import soft
 from tests.reports import golden
 
 VOID = {"wbr", "meta", "link", "br", "input", "img", "hr", "path", "line", "rect", "use", "circle"}

@@ -11,17 +11,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports import beside, chartdata, decision, dictionary, searching
-from reports.addresses import Addresses, paths
-from reports.costs import costs_of
-from reports.families import families
-from reports.methodviews import method_views, parts_of
-from reports.page import Content
-from reports.recordviews import record_views
-from reports.scopesite import ASSETS, CHART
-from reports.shortnames import short, short_names
-from reports.table import Table
+from reports.content import Content
+from reports.judging.costs import costs_of
+from reports.judging.table import Table
+from reports.site import beside, chartdata, dictionary, searching
+from reports.site.addresses import Addresses, paths
+from reports.site.families import families
+from reports.site.methodviews import method_views, parts_of
+from reports.site.recordviews import record_views
+from reports.site.scopesite import ASSETS, CHART
+from reports.typesetting import decision
 from reports.views import TaskView, bibtex
+from reports.wording.shortnames import short, short_names
 from tests.reports import golden
 
 
@@ -232,7 +233,7 @@ def test_the_chart_library_is_what_its_list_says() -> None:
 def test_figures_are_drawn_again_only_where_something_changed(
     content: Content, pages: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reports import drawing
+    from reports import draw as drawing
 
     before, drawn = pages["golden"] / "figures", []
     monkeypatch.setattr(drawing, "_figure", lambda job: drawn.append(job.name) or _blank())
@@ -248,7 +249,7 @@ def test_figures_are_drawn_again_only_where_something_changed(
 
 
 def _blank() -> object:
-    from reports.palette import pyplot
+    from reports.drawing.palette import pyplot
 
     return pyplot().figure(figsize=(1, 1))
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.statistics import (
+from reports.judging.statistics import (
     Interval,
     benjamini_hochberg,
     crossed,

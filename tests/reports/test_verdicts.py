@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.effects import Effect
-from reports.statistics import Interval, exact, student
-from reports.verdicts import (
+from reports.judging.effects import Effect
+from reports.judging.statistics import Interval, exact, student
+from reports.judging.verdicts import (
     COLUMNS,
     HOLDS,
     SHORT,

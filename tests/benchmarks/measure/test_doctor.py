@@ -11,7 +11,7 @@ import pytest
 from benchmarks.measure.meters.none import NoMeter
 from joulemark import doctor
 from joulemark.cli import main
-from reports.statistics import student
+from reports.judging.statistics import student
 
 
 @pytest.fixture

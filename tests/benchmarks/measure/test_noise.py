@@ -18,7 +18,7 @@ from benchmarks.measure.clocks import CallRunner
 from benchmarks.measure.known import repeats
 from benchmarks.measure.neighbours import WORK, neighbours
 from joulemark.noise import forecast_minutes, run_noise, told
-from reports import noise as told_noise
+from reports.drawing import noise as told_noise
 from tests.benchmarks.test_clocks import FakeTime
 
 

@@ -72,9 +72,9 @@ def report_of(
     house: Any, store: Store, visits: list[Any], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The report shows the joules on a front where the double is in use, and refuses them in a real plan."""
-    from reports.arms import sections
-    from reports.fronts import make
-    from reports.table import Table
+    from reports.judging.arms import sections
+    from reports.judging.fronts import make
+    from reports.judging.table import Table
 
     plan = house.plan()
     rows = [row for record in [*house.records(plan), *visits] for row in rows_of(record)]

@@ -1,0 +1,1 @@
+"""The HTML site: pages, templates, charts, search."""

@@ -1,0 +1,1 @@
+"""Tables as Markdown and LaTeX, and report.tex."""
