@@ -42,7 +42,8 @@ def spent(results: Path, since: float) -> dict[str, float]:
     for path in (results / "visits").glob("*.json"):
         record = _recent(path, since)
         if record:
-            stretches.append((record["timing"]["start"], record["timing"]["end"]))
+            when = record["timing"]  # loading what is timed is part of measuring
+            stretches.append((when["start"] - (when.get("fixed_s") or 0.0), when["end"]))
     reached = 0.0
     for begin, end in sorted(stretches):  # visits of one workload share their time
         seconds["measuring"] += max(0.0, end - max(begin, reached))
