@@ -58,7 +58,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{show(path)}: there is no such file") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{show(path)}: {' '.join(str(error).split())}") from None
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        told = getattr(error, "problem", None) or str(error)
+        raise InputError(f"{show(path)}: {where}{' '.join(told.split())}") from None
     except InputError as error:
         raise InputError(f"{show(path)}: {error}") from None
     if not isinstance(value, dict):
@@ -113,6 +116,10 @@ def check_schema(value: Any, schema: str, where: str) -> None:
     if error.validator == "oneOf" and all("required" in option for option in error.validator_value):
         message = "needs exactly one of " + ", ".join(
             option["required"][0] for option in error.validator_value
+        )
+    if error.absolute_path and error.absolute_path[-1] in ("of", "minus", "over"):
+        message = (
+            f"{error.instance!r} is no side: `baseline`, {{method: {{knob: value}}}}, or a list of such cells"
         )
     raise InputError(f"{where}: {place + ': ' if place else ''}{message}")
 

@@ -277,8 +277,10 @@ def _settings(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if not path.is_file():
         known = sorted(file.stem for file in (ROOT / "config").glob("*.yaml"))
         raise InputError(f"plan={name}: there is no {show(path)}; plans: {', '.join(known)}")
-    settings = {**read_yaml(path), **typed}
-    check_schema(settings, "plan", show(path))
+    written = read_yaml(path)
+    check_schema(written, "plan", show(path))
+    settings = {**written, **typed}
+    check_schema(settings, "plan", "--config")
     merged = {**DEFAULTS, **settings}
     merged["limits"] = {**DEFAULTS["limits"], **settings.get("limits", {})}
     merged["_overrides"] = typed

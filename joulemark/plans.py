@@ -24,7 +24,7 @@ def config_of(text: str) -> dict[str, Any]:
         try:
             return dict(json.loads(text))
         except json.JSONDecodeError as error:
-            raise InputError(f"--plan: {error}") from None
+            raise InputError(f"--plan: no JSON: {error.msg} at character {error.pos + 1}") from None
     return {"plan": text}
 
 

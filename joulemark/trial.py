@@ -105,7 +105,7 @@ def _plan(folder: Path, args: argparse.Namespace, knobs: dict[str, Any], workloa
     try:
         task_knobs = json.loads(args.task_knobs)
     except json.JSONDecodeError as error:
-        raise InputError(f"--task-knobs: {error}") from None
+        raise InputError(f"--task-knobs: no JSON: {error.msg} at character {error.pos + 1}") from None
     card = {
         "study": {"key": "try", "title": "one method beside the baseline"},
         "family": "try", "scope": "extended", "grade": "C", "faithful": {"peer": "none"},

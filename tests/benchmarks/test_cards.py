@@ -89,6 +89,8 @@ MISTAKES = {
     "no threshold": ("not_tested: no reason", "checks: [{metric: accuracy, of: baseline}]", "claims[0].checks[0]: needs exactly one of above, below, within"),
     "duplicate key": ("scope: core\n", "scope: core\nscope: core\n", "line 5: the key 'scope' is given twice"),
     "no YAML": ("scope: core", "scope: [core", "line"),
+    "where it is no YAML": ("scope: core", "scope: [core", "tiny.yaml: line "),
+    "a side": ("not_tested: no reason", "checks: [{metric: accuracy, of: {tiny_wide: {}}, minus: baselin, above: 0}]", "claims[0].checks[0].minus: 'baselin' is no side: `baseline`, {method: {knob: value}}, or a list"),
     "no mapping": (CARD, "- a\n- b\n", "is no mapping of keys to values"),
     "a tag": ("scope: core", "scope: !!python/name:os.system core", "could not determine a constructor for the tag"),
 }  # fmt: skip

@@ -395,9 +395,9 @@ def test_shipped_cards_stay_in_their_budget(path: Path, house: Any, monkeypatch:
 MISTAKES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] = {
     "no such plan": ({"plan": "nosuch"}, {}, {}, "plan=nosuch: there is no config/nosuch.yaml; plans: default"),
     "key of the plan": ({}, {"seed": 3}, {}, "config/default.yaml: unknown key 'seed'; did you mean 'seeds'?"),
-    "key typed": ({"round": 3}, {}, {}, "config/default.yaml: unknown key 'round'; did you mean 'rounds'?"),
+    "key typed": ({"round": 3}, {}, {}, "--config: unknown key 'round'; did you mean 'rounds'?"),
     "bool for int": ({}, {"seeds": True}, {}, "config/default.yaml: seeds: True is not of type 'integer'"),
-    "word for int": ({"rounds": "many"}, {}, {}, "config/default.yaml: rounds: 'many' is not of type 'integer'"),
+    "word for int": ({"rounds": "many"}, {}, {}, "--config: rounds: 'many' is not of type 'integer'"),
     "no seeds": ({}, {"seeds": 0}, {}, "config/default.yaml: seeds: 0 is less than the minimum of 1"),
     "limit": ({}, {"limits": {"memory": 3}}, {}, "limits: unknown key 'memory'; did you mean 'memory_gb'?"),
     "country": ({}, {"carbon": {"country": "France"}}, {}, "carbon.country: 'France' does not match"),
