@@ -56,7 +56,7 @@ def half_quadratic(blocks: Tensor, bits: int) -> Rounded:
     start = round_to_nearest(blocks, bits)
     scale = start.scale.float()[:, None]
     top, beta = 2**bits - 1, PENALTY
-    zero = start.zero.float()[:, None]
+    zero = -blocks.amin(1, keepdim=True).clamp(max=0.0) / scale  # between two codes, as the authors start
 
     def rounded(zero: Tensor) -> Tensor:
         return (blocks / scale + zero).round().clamp(0, top)
