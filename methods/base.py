@@ -23,7 +23,7 @@ class Method:
     stands on the artefact of its `start` cell. What it does not override is the baseline's.
     """
 
-    #: What the method needs of a task: any of "text", "images",
+    #: What the method needs of a task: any of "text", "images", "prompt",
     #: "attention" (its model takes `mixer`), "operator", "linear", "verify", "serving", "system".
     needs: ClassVar[tuple[str, ...]] = ()
     #: Python packages beside the locked ones; where one is missing, the cells are `skipped` with that reason.

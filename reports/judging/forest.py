@@ -195,6 +195,8 @@ def told_as(known: Mapping[str, Any] | None, check: Mapping[str, Any]) -> Mappin
     function = check.get("effect")
     if function == "share_of_draws":
         return {"unit": "share"}
+    if function in ("crossover", "reach", "slope"):  # a place on the curve's own axis, or a rise along it
+        return {"unit": ""}
     return known if function in (None, "difference_of_differences") else None
 
 
