@@ -57,7 +57,7 @@ class Plan:
         self.figures_of = {card.key: resolve_figures(card, self.resolver) for card in self.cards}
         #: The kind of device that hashes name: cpu, or cuda for the gpu plan.
         self.device = "cuda" if self.name == "gpu" else "cpu"
-        self.factory = Cells(self.index, self.device)
+        self.factory = Cells(self.index, self.device, bool(self.settings["small"]))
         self.card_cells: dict[str, dict[str, Cell]] = {}
         self._tour: set[str] = set()
         #: Cells that a run names by its own number of seeds; the others were asked for by `extend`.
