@@ -145,7 +145,7 @@ class Content:
             anchor(card["key"], claim["id"]),
             claim["says"],
             rows[0]["claim_verdict"],
-            bool(claim.get("own")),
+            bool(rows[0]["own"]),
             claim_sentence(self.table, card, claim, rows),
             tuple(beside),
             tuple(common.items()),
@@ -160,22 +160,33 @@ class Content:
     def tally(self) -> str:
         """One line on all scored claims."""
         return tally(
-            [{"verdict": claim.verdict, "reversed": claim.reversed} for claim in self.claims if claim.scored]
+            [
+                {"verdict": claim.verdict, "reversed": claim.reversed, "own": claim.own}
+                for claim in self.claims
+                if claim.scored
+            ]
         )
 
     @cached_property
     def scoreboard(self) -> Grid:
         """Outcome by grade."""
-        grid = tables.scoreboard_grid(scoreboard.matrix(self.claims))
-        own = sum(claim.own and claim.scored for claim in self.claims)
+        grid = tables.scoreboard_grid(scoreboard.matrix([claim for claim in self.claims if not claim.own]))
         built = sum(not claim.scored for claim in self.claims)
-        grid.notes = [f"{own} of these are questions of our own, not claims of a paper."] if own else []
-        grid.notes += (
-            [f"{built} more {'is' if built == 1 else 'are'} true by construction and not scored."]
-            if built
-            else []
-        )
+        if built:
+            grid.notes = [
+                f"{built} more {'is' if built == 1 else 'are'} true by construction and not scored."
+            ]
         return grid
+
+    @cached_property
+    def own_board(self) -> Grid | None:
+        """The same of what no paper claims: our own questions and studies."""
+        own = [claim for claim in self.claims if claim.own]
+        if not any(claim.scored for claim in own):
+            return None
+        return tables.scoreboard_grid(
+            scoreboard.matrix(own), "own-questions", "Questions of our own, by outcome and grade"
+        )
 
     @cached_property
     def chance(self) -> Grid:
@@ -244,6 +255,7 @@ class Content:
         parts += [grid for task in self.tasks for grid in (task.arms, task.costs)]
         return [
             self.scoreboard,
+            *([self.own_board] if self.own_board else []),
             self.chance,
             *parts,
             tables.realised_grid(self.realised),

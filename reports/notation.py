@@ -10,7 +10,7 @@ MINUS, TIMES, DOTS = "−", "×", "…"
 #: What a counted or measured number is called in a sentence, and in the head of a column.
 NAMES = {
     "latency_s": ("time a call", "time"),
-    "train_s": ("time of a training step", "step time"),
+    "train_s": ("training time", "training time"),
     "energy_j": ("energy a call", "energy"),
     "cpu_s": ("CPU time a call", "CPU time"),
     "nonzero": ("non-zero weights", "non-zero"),

@@ -17,10 +17,10 @@ from reports.typesetting.grids import Grid
 from reports.wording.sentences import Sentence
 
 HOW_TO_READ = (
-    "Each claim of a paper became an effect and a threshold before anything was run; a verdict is computed "
+    "Each claim of a paper, and each question of our own, became an effect and a threshold; a verdict is computed "
     "from records, never typed.",
     "The 95 % interval decides: wholly beyond the threshold the claim holds, wholly short of it the claim "
-    "falls short, across it the claim is unclear; what this machine cannot try is not tested.",
+    "falls short, across it the claim is unclear; what was not run here, or cannot be, is not tested.",
     "Intervals cover seeds and test items for quality, fresh processes for time; counted numbers are exact, "
     "modelled ones say so, and an effect inside the metric's indifference band counts as no difference.",
     "The direction is told apart (as claimed, none, reversed), and the grade says how close this is to the "

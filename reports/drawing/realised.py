@@ -105,6 +105,10 @@ def figure(
     for point in points:
         _point(axes, point, marks[point.family], (least, most))
     axes.set_ylabel(f"realised saving of time, {TIMES} (measured)")
+    where = {(point.task, point.workload) for point in points}
+    if len(where) == 1:  # a saving at one batch says nothing of another
+        task, workload = where.pop()
+        axes.set_title(f"{task}, {workload}, one thread", loc="left", fontsize=7)
     log_ticks(axes.yaxis, least, most)
     below = both[-1][0]
     if emulated:

@@ -114,7 +114,7 @@ def position(table: Table, arm: str, along: str, name: str) -> float:
     """
     known = table.arms.get(arm)
     if known is None:
-        raise Missing("its cells are not part of this plan")
+        raise Missing("its cells have not been run in this scope")
     entry = table.scope["methods"].get(known["method"]) or {"knobs": []}
     defaults = {knob["name"]: knob["default"] for knob in entry["knobs"]}
     for knobs in (known["knobs"], known["task_knobs"], defaults):

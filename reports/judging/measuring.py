@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.judging.arms import Section
+from reports.judging.arms import Arm, Section
 from reports.judging.statistics import Interval, student
 from reports.judging.table import Table
-from reports.notation import stem
+from reports.notation import long_name, stem, words
 
 #: A/A pairs from which a false-positive rate means something (MEASUREMENT: aim 5 %).
 ENOUGH_PAIRS = 200
@@ -128,6 +128,7 @@ class Realised:
         nominal: how many times less it counts (FLOPs or non-zero weights; stored bytes where neither moved).
         by: which of them.
         saving: how many times less time it takes, with its interval.
+        quality: what it costs in quality, in words; empty where the task has none.
     """
 
     label: str
@@ -138,6 +139,7 @@ class Realised:
     by: str
     saving: Interval
     note: str
+    quality: str = ""
 
 
 def realised(sections: Sequence[Section]) -> list[Realised]:
@@ -157,10 +159,26 @@ def realised(sections: Sequence[Section]) -> list[Realised]:
             saving = Interval(1 / at.effect, 1 / at.high, 1 / at.low if at.low else float("inf"), at.n, at.df)
             found.append(
                 Realised(
-                    arm.label, section.title, arm.family, section.main, nominal, by, saving, time.ratio.note
-                )
+                    arm.label,
+                    section.title,
+                    arm.family,
+                    section.main,
+                    nominal,
+                    by,
+                    saving,
+                    time.ratio.note,
+                    _quality(section, arm),
+                )  # fmt: skip
             )
     return found
+
+
+def _quality(section: Section, arm: Arm) -> str:
+    """`−9 points [−13, −6] of accuracy`."""
+    if section.metric is None or arm.change is None:
+        return ""
+    say, at = words("difference", section.metric["name"], section.metric), arm.change.interval
+    return f"{say.effect(at.effect, at.low, at.high, sign=True)} of {long_name(section.metric['name'])}"
 
 
 def _nominal(ratios: dict[str, float]) -> tuple[str, float]:

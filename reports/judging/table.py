@@ -238,7 +238,7 @@ class Table:
     def why(self, arm: str, metric: str) -> str:
         """Why a number is not there, in words."""
         if arm not in self.arms:
-            return "its cells are not part of this plan"
+            return "its cells have not been run in this scope"
         states = set(self._seeds_of.get(arm, {}).values())
         bad = sorted(f"{status}: {reason}" for status, reason in states if status not in ("ok", "diverged"))
         if bad:

@@ -58,7 +58,7 @@ def _judge_claim(
         "grade": card["grade"],
         "claim": claim["id"],
         "says": claim["says"],
-        "own": claim.get("own", False),
+        "own": bool(claim.get("own")) or "paper" not in card,  # a study has nobody's claims but ours
         "by_construction": claim.get("by_construction", False),
         "reported": str((claim.get("reported") or {}).get("value", "")),
         "reported_where": str((claim.get("reported") or {}).get("where", "")),
@@ -220,5 +220,6 @@ def _name(table: Table, side: Any) -> str:
         names = [_name(table, arm) for arm in side]
         return ", ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]} ({len(names)} cells)"
     if isinstance(side, Mapping):
-        return f"the best of {len(side['best'])} on validation data"
+        named = sorted({table.arms[arm]["method"] for arm in side["best"] if arm in table.arms})
+        return f"{', '.join(named) or 'a cell'} (best of {len(side['best'])} on validation data)"
     return table.arms[side]["label"] if side in table.arms else "a cell outside this plan"

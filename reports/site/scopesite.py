@@ -114,7 +114,10 @@ class ScopeSite:
     def index(self) -> str:
         """The front page of the scope."""
         boards = {
-            paper.key: counts([claim for claim in self.content.claims if claim.paper == paper.key])
+            paper.key: [
+                counts([c for c in self.content.claims if c.paper == paper.key and c.own is own])
+                for own in (False, True)
+            ]
             for paper in self.content.papers
         }
         return self.render(
@@ -141,7 +144,9 @@ class ScopeSite:
             "paper.html.j2",
             self.where.papers[paper.key],
             paper=paper,
-            tally=tally([{"verdict": claim.verdict, "reversed": claim.reversed} for claim in claims]),
+            tally=tally(
+                [{"verdict": claim.verdict, "reversed": claim.reversed, "own": claim.own} for claim in claims]
+            ),
             methods=sorted({str(arm["method"]) for arm in known} & set(self.where.methods)),
             tasks=sorted({str(arm["task"]) for arm in known} & set(self.where.tasks)),
         )

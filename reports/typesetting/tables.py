@@ -57,10 +57,14 @@ def _tone(verdict: str) -> str:
     return f"v-{verdict.replace(' ', '-')}"
 
 
-def scoreboard_grid(lines: Sequence[tuple[str, list[int]]]) -> Grid:
+def scoreboard_grid(
+    lines: Sequence[tuple[str, list[int]]],
+    name: str = "scoreboard",
+    title: str = "Claims of papers, by outcome and grade",
+) -> Grid:
     """Outcome by grade."""
     heads = [Head("outcome"), *(Head(f"grade {grade}", True) for grade in GRADES), Head("all", True)]
-    grid = Grid("scoreboard", "Claims by outcome and grade", heads)
+    grid = Grid(name, title, heads)
     for outcome, counts in lines:
         inner = outcome.startswith("of which")
         cells = [Cell(str(count) if count else "·", count, tone="" if count else "dim") for count in counts]

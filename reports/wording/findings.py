@@ -126,10 +126,11 @@ def _promise(points: Sequence[Realised]) -> Iterator[Finding]:
     point = max(able, key=lambda point: (point.nominal, point.saving.effect))
     size = Words("ratio", "").effect(point.saving.effect, point.saving.low, point.saving.high)
     told = f" has {point.nominal:.3g}× {LESS[point.by]} and is {size} as fast at {point.workload}: "
+    lost = f", at {point.quality}" if point.quality else ""
     yield Finding(
         [
             ("code", point.label),
-            *text(f"{told}{per_cent(point.saving.effect / point.nominal)} of what the count promises."),
+            *text(f"{told}{per_cent(point.saving.effect / point.nominal)} of what the count promises{lost}."),
         ],
         "realised",
     )

@@ -132,7 +132,7 @@ def _change(row: Mapping[str, Any], known: Mapping[str, Any] | None, name: str, 
 
 
 def _noun(metric: str) -> str:
-    return {"latency_s": "time", "energy_j": "energy", "train_s": "step time"}.get(
+    return {"latency_s": "time", "energy_j": "energy", "train_s": "training time"}.get(
         stem(metric), long_name(metric)
     )
 
@@ -199,7 +199,18 @@ def facts(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> lis
 
 
 def tally(claims: Sequence[Mapping[str, Any]]) -> str:
-    """`17 claims: 9 hold here, 4 fall short here (1 reversed), 3 unclear, 1 not tested`."""
+    """`9 claims of papers: 5 hold here, ...; 8 questions of our own: 4 hold here, ...`.
+
+    What we ask of a method is no claim of its authors: the two are never added up.
+    """
+    theirs = [claim for claim in claims if not claim.get("own")]
+    ours = [claim for claim in claims if claim.get("own")]
+    parts = [_counted(theirs, "claim of papers", "claims of papers")] * bool(theirs)
+    parts += [_counted(ours, "question of our own", "questions of our own")] * bool(ours)
+    return "; ".join(parts) or "no claims"
+
+
+def _counted(claims: Sequence[Mapping[str, Any]], one: str, many: str) -> str:
     count = {
         verdict: sum(claim["verdict"] == verdict for claim in claims)
         for verdict in (HOLDS, SHORT, UNCLEAR, UNTESTED)
@@ -208,7 +219,7 @@ def tally(claims: Sequence[Mapping[str, Any]]) -> str:
     note = f" ({turned} reversed)" if turned else ""
     hold, fall = count[HOLDS], count[SHORT]
     return (
-        f"{len(claims)} claim{'s' * (len(claims) != 1)}: {hold} hold{'s' * (hold == 1)} here, "
+        f"{len(claims)} {one if len(claims) == 1 else many}: {hold} hold{'s' * (hold == 1)} here, "
         f"{fall} fall{'s' * (fall == 1)} short here{note}, "
         f"{count[UNCLEAR]} unclear, {count[UNTESTED]} not tested"
     )

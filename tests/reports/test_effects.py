@@ -213,7 +213,7 @@ def test_a_number_that_is_not_there_says_why() -> None:
         ("b", "flops@batch1", "flops@batch1 is null: no formula for fft"),
         ("b", "latency_s@batch1", "latency_s@batch1 is null: emulated"),
         ("b", "loss", "b has no loss"),
-        ("nosuch", "accuracy", "its cells are not part of this plan"),
+        ("nosuch", "accuracy", "its cells have not been run in this scope"),
     ):
         with pytest.raises(Missing) as missing:
             compute(rows, check(metric, of=side, over="b"))

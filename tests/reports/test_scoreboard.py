@@ -33,7 +33,12 @@ def test_the_golden_matrix(content: Content) -> None:
 def test_what_is_true_by_construction_is_not_scored(content: Content) -> None:
     built = [claim for claim in content.claims if not claim.scored]
     assert [claim.id for claim in built] == ["fewer-by-count"]
-    assert "18 claims" in content.tally and "1 more is true by construction" in content.scoreboard.notes[-1]
+    assert content.tally.startswith("8 claims of papers: 4 hold here, ")
+    assert "; 10 questions of our own: 3 hold here, " in content.tally
+    assert sum(row[-1].sort for row in content.scoreboard.rows if not row[0].text.startswith("–")) == 8
+    assert content.own_board is not None
+    assert sum(row[-1].sort for row in content.own_board.rows if not row[0].text.startswith("–")) == 10
+    assert "1 more is true by construction" in content.scoreboard.notes[-1]
 
 
 def test_expected_by_chance_and_the_correction() -> None:

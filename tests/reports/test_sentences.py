@@ -148,4 +148,8 @@ def test_a_card_that_was_extended_says_so(content: Content) -> None:
 
 def test_tally() -> None:
     claims = [{"verdict": "holds", "reversed": False}, {"verdict": "falls short", "reversed": True}]
-    assert tally(claims) == "2 claims: 1 holds here, 1 falls short here (1 reversed), 0 unclear, 0 not tested"
+    told = "2 claims of papers: 1 holds here, 1 falls short here (1 reversed), 0 unclear, 0 not tested"
+    assert tally(claims) == told
+    own = {"verdict": "unclear", "reversed": False, "own": True}
+    assert tally([*claims, own]).startswith(told + "; 1 question of our own: 0 hold here, ")
+    assert tally([own]).startswith("1 question of our own")

@@ -208,7 +208,7 @@ def test_a_check(said: Any, verdict: str, direction: str, threshold: float) -> N
     ("said", "reason"),
     [
         (check(of="f", minus="base", above=0.0), "oom: needs more than 6 GB"),
-        (check(of="nosuch", minus="base", above=0.0), "its cells are not part of this plan"),
+        (check(of="nosuch", minus="base", above=0.0), "its cells have not been run in this scope"),
         (check("flops@batch1", of="a", over="base", below=1.0), "flops@batch1 is null: no formula for fft"),
         (check("latency_s@batch1", of="b", over="base", below=1.0), "b has no latency_s@batch1"),
         (check("energy_j@batch1", of="a", over="base", below=1.0), "a has no energy_j@batch1"),
@@ -244,7 +244,7 @@ def test_best_is_named_with_the_number_of_its_settings() -> None:
     )
     said = check(of={"best": ["a", "b"], "by": ""}, minus="base", above=0.0)
     found = judge_check(rows, said)
-    assert found["of"] == "the best of 2 on validation data" and found["other"] == "base"
+    assert found["of"] == "a, b (best of 2 on validation data)" and found["other"] == "base"
 
 
 # -------------------------------------------------------------------- cards
