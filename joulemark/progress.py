@@ -88,12 +88,18 @@ def claims(path: Path) -> str:
         return ""
     with path.open(newline="") as file:
         rows = {(row["paper"], row["claim"]): row for row in csv.DictReader(file)}
-    verdicts = Counter(row["claim_verdict"] for row in rows.values())
+    told = []
+    for own, what in (("False", "claims of papers"), ("True", "questions of our own")):
+        mine = [row for row in rows.values() if row["own"] == own and row["by_construction"] != "True"]
+        verdicts = Counter(row["claim_verdict"] for row in mine)
+        if mine:
+            told.append(
+                f"{len(mine)} {what}: {verdicts['holds']} hold here, {verdicts['falls short']} fall short here, "
+                f"{verdicts['unclear']} unclear, {verdicts['not tested']} not tested"
+            )
     grades = Counter(row["grade"] for row in rows.values())
-    return (
-        f"{len(rows)} claims: {verdicts['holds']} hold here, {verdicts['falls short']} fall short here, "
-        f"{verdicts['unclear']} unclear, {verdicts['not tested']} not tested; grades "
-        + ", ".join(f"{grade} {count}" for grade, count in sorted(grades.items()))
+    return "\n".join(
+        [*told, "grades " + ", ".join(f"{grade} {count}" for grade, count in sorted(grades.items()))]
     )
 
 

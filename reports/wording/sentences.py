@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports.judging.effects import compute
 from reports.judging.forest import OUTSIDE, told_as
 from reports.judging.outcomes import HOLDS, SHORT, UNCLEAR, UNTESTED
 from reports.judging.remarks import command, faithful, robust_phrase, settings_phrase, settle, sign_phrase
-from reports.judging.table import Table
+from reports.judging.table import Missing, Table
 from reports.notation import Words, long_name, place, shorten, stem, words
 
 __all__ = [
@@ -185,6 +186,7 @@ def facts(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> lis
     told = [
         ("the paper", f"{row['reported']}{where}" if row.get("reported") else ""),
         ("here", ours),
+        ("quality", quality_phrase(table, check, row)),
         ("smaller here", row.get("smaller")),
         ("sign", sign_phrase(table, check, row)),
         ("band", robust_phrase(check, row)),
@@ -196,6 +198,29 @@ def facts(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> lis
         ("repeat it", row.get("command")),
     ]
     return [(word, str(value)) for word, value in told if value]
+
+
+def quality_phrase(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What a saving costs: the task's first quality metric of the same two sides; empty beside a quality check.
+
+    A method that is cheaper and has learnt nothing is no bargain, whatever its claim asks.
+    """
+    other = check.get("over") or check.get("minus")
+    metrics = table.scope["tasks"].get(row["task"], {}).get("metrics") or []
+    if row.get("effect") is None or check.get("effect") or check.get("quality") or not metrics:
+        return ""
+    if not isinstance(check.get("of"), str) or not isinstance(other, str):
+        return ""
+    metric = metrics[0]["name"]
+    sides = {"task": row["task"], "quality": True, "metric": metric}
+    try:
+        change = compute(table, {**sides, "of": check["of"], "minus": other}).interval
+        level = compute(table, {**sides, "of": check["of"]}).interval
+    except Missing:
+        return ""
+    far, near = words("difference", metric, metrics[0]), words("value", metric, metrics[0])
+    told = far.effect(change.effect, change.low, change.high, sign=True)
+    return f"{long_name(metric)} {near.one(level.effect)}, {told} against the other side"
 
 
 def tally(claims: Sequence[Mapping[str, Any]]) -> str:

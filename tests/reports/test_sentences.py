@@ -153,3 +153,26 @@ def test_tally() -> None:
     own = {"verdict": "unclear", "reversed": False, "own": True}
     assert tally([*claims, own]).startswith(told + "; 1 question of our own: 0 hold here, ")
     assert tally([own]).startswith("1 question of our own")
+
+
+def test_beside_a_saving_stands_what_it_costs(content: Content) -> None:
+    """A faster arm that has learnt less must not read as a bargain; beside a quality check it says nothing new."""
+    rows, found = content.rows, {}
+    for card in content.table.scope["cards"]:
+        for claim in card["claims"]:
+            for number, check in enumerate(claim.get("checks") or ()):
+                row = next(
+                    r
+                    for r in rows
+                    if (r["paper"], r["claim"], r["check"]) == (card["key"], claim["id"], number)
+                )
+                found[claim["id"], number] = (
+                    check,
+                    dict(facts(content.table, check, row)).get("quality", ""),
+                )
+    told = {key: text for key, (_, text) in found.items() if text}
+    assert (
+        found["three-times-faster", 0][1].startswith("accuracy ")
+        and " points [" in told["three-times-faster", 0]
+    )
+    assert not any(text for check, text in found.values() if check["quality"])
