@@ -244,7 +244,8 @@ def label(row: Mapping[str, Any], function: str | None = None, room: int = 0) ->
     of, other = ("" if name == OUTSIDE else name for name in (row.get("of") or "", row.get("other") or ""))
     if room:
         of, other = compact(of, room), compact(other, room)
-    where = f" at {place(row['metric'])}" if place(row["metric"]) else ""
+    spots = [spot for spot in (place(row["metric"]), row.get("setting") or "") if spot]
+    where = f" at {', '.join(spots)}" if spots else ""
     kind = f"{function.replace('_', ' ')}, " if function else ""
     sides = f": {of}{f' against {other}' if other else ''}" if of else ""
     return f"{kind}{long_name(row['metric'])}{where}{sides}"

@@ -137,6 +137,27 @@ class Table:
             parts.append(f"{name}={value}")
         return f"{method}({', '.join(parts)})" if parts else method
 
+    def setting(self, task: str, task_id: str) -> str:
+        """The task's knobs that tell this setting from others of it in this table; empty where there is one setting."""
+        known = self._settings.get(task, {})
+        if len(known) < 2 or task_id not in known:
+            return ""
+        mine = known[task_id]
+        told = [
+            name for name, value in mine.items() if any(other.get(name) != value for other in known.values())
+        ]
+        return ", ".join(f"{name}={mine[name]}" for name in told)
+
+    @cached_property
+    def _settings(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Task -> task_id -> its knobs."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for row in (
+            self.rows[["task", "task_id", "task_knobs"]].drop_duplicates("task_id").itertuples(index=False)
+        ):
+            found.setdefault(row.task, {})[row.task_id] = json.loads(row.task_knobs)
+        return found
+
     def metric(self, task: str, name: str) -> dict[str, Any] | None:
         """A quality metric's unit, direction, chance and band; None for a cost."""
         stem = name.partition("@")[0]

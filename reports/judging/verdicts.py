@@ -22,7 +22,7 @@ COLUMNS = (
     "reason", "claim_verdict", "metric", "scale", "basis", "sense", "band", "p", "note", "own", "by_construction",
     "of", "other", "task", "says", "replicates", "robust", "reported", "replicate", "same_sign", "half_band",
     "twice_band", "tried_of", "tried_other", "tried", "settle", "settle_what", "settle_n", "settle_command",
-    "reported_where", "smaller", "held_against", "command", "extended",
+    "reported_where", "smaller", "held_against", "command", "extended", "setting",
 )  # fmt: skip
 #: Columns of whole numbers, of which some are not there.
 WHOLE = ("same_sign", "tried_of", "tried_other", "settle_n")
@@ -104,6 +104,7 @@ def judge_check(table: Table, check: Mapping[str, Any]) -> dict[str, Any]:
     names = {
         "metric": check["metric"],
         "task": check["task"],
+        "setting": table.setting(check["task"], check.get("task_id", "")),
         "of": _name(table, check.get("of")),
         "other": _name(table, check.get("minus") or check.get("over")),
     }

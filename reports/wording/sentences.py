@@ -143,6 +143,7 @@ def _where(table: Table, row: Mapping[str, Any]) -> list[str]:
     told = table.scope["tasks"].get(row["task"], {}).get("workloads", {}).get(spot, "")
     parts = [
         f"{spot}: {told}" if told else spot,
+        row.get("setting") or "",
         row.get("note") or "",
         row["basis"] if row["basis"] == "modelled" else "",
     ]
