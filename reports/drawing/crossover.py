@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reports.drawing import labels
@@ -39,12 +39,14 @@ class Curve:
 
     Attributes:
         emulated: x of settings that promise something and have no kernel here, so no time.
+        log: whether its axis is logarithmic, as for lengths and batches; shares have a linear one.
     """
 
     name: str
     family: str
     points: tuple[At, ...]
     emulated: tuple[float, ...] = ()
+    log: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,14 @@ class Crossing:
     rising: bool
 
 
-def crossings(curve: Curve, log: bool = True) -> list[Crossing]:
+def crossings(curve: Curve) -> list[Crossing]:
     """All places where the line through the estimates meets 1, by x."""
     xs = [point.x for point in curve.points]
     middle = [point.speedup.effect for point in curve.points]
-    lows = _meets(xs, [point.speedup.low for point in curve.points], log)
-    highs = _meets(xs, [point.speedup.high for point in curve.points], log)
+    lows = _meets(xs, [point.speedup.low for point in curve.points], curve.log)
+    highs = _meets(xs, [point.speedup.high for point in curve.points], curve.log)
     found = []
-    for x, rising in _meets(xs, middle, log):
+    for x, rising in _meets(xs, middle, curve.log):
         # where it rises, the upper ends meet 1 before the estimate does and the lower ones after it
         early, late = (highs, lows) if rising else (lows, highs)
         before = [at for at, up in early if up is rising and at <= x]
@@ -91,10 +93,14 @@ def _meets(xs: Sequence[float], ys: Sequence[float], log: bool) -> list[tuple[fl
     return found
 
 
-def by_knob(section: Section, knob: str, metric: str = "") -> list[Curve]:
-    """Curves over a knob of methods (`sparsity`): one a method and its other knobs, at one workload."""
+def by_knob(section: Section, knob: str, metric: str = "", log: bool = False) -> list[Curve]:
+    """Curves over a knob of methods (`sparsity`): one a method and its other knobs, at one workload.
+
+    The axis is linear unless `log` is asked for: a knob may be 0.
+    """
     metric = metric or f"latency_s@{section.main}"
-    return _curves(section, lambda arm, name: _number(_knobs(section, arm).get(knob)), [metric], knob)
+    found = _curves(section, lambda arm, name: _number(_knobs(section, arm).get(knob)), [metric], knob)
+    return [replace(curve, log=log) for curve in found]
 
 
 def by_workload(section: Section, metric: str = "latency_s", pattern: str = r"(\d+)$") -> list[Curve]:
@@ -162,9 +168,10 @@ def _name(section: Section, arm: str, label: str, knob: str) -> str:
     return short.replace("()", "").replace(", )", ")")
 
 
-def figure(curves: Sequence[Curve], xlabel: str, log: bool = True, families: Sequence[str] = ()) -> Any:
+def figure(curves: Sequence[Curve], xlabel: str, families: Sequence[str] = ()) -> Any:
     """Speed-up with intervals over the settings, the line at 1, and where each curve crosses it."""
     plt = pyplot()
+    log = any(curve.log for curve in curves)
     drawn, axes = plt.subplots(figsize=(COLUMN, 2.9))
     if log:
         axes.set_xscale("log")
@@ -180,7 +187,7 @@ def figure(curves: Sequence[Curve], xlabel: str, log: bool = True, families: Seq
     names = [curve.family if alone else curve.name for curve in curves]
     marks = marks_of([*(families if alone else ()), *names])
     for curve, name in zip(curves, names, strict=True):
-        _curve(axes, curve, marks[name], log)
+        _curve(axes, curve, marks[name])
     settings = sorted(set(xs))
     if len(settings) <= FEW:  # the settings themselves
         ticks = _spaced(settings, axes.get_xlim(), log)
@@ -196,7 +203,7 @@ def figure(curves: Sequence[Curve], xlabel: str, log: bool = True, families: Seq
                   fontsize=6.0, color="#555555")  # fmt: skip
     axes.text(0.99, 0.02, "slower", transform=axes.transAxes, ha="right", va="bottom",
               fontsize=6.0, color="#7a4a25")  # fmt: skip
-    _label(axes, curves, log)
+    _label(axes, curves)
     return drawn
 
 
@@ -229,7 +236,7 @@ def _ends(xs: Sequence[float], log: bool) -> tuple[float, float]:
     return low - 0.06 * span, high + 0.06 * span
 
 
-def _curve(axes: Any, curve: Curve, mark: tuple[str, str], log: bool) -> None:
+def _curve(axes: Any, curve: Curve, mark: tuple[str, str]) -> None:
     shape, color = mark
     low, high = axes.get_ylim()
     xs = [point.x for point in curve.points]
@@ -244,7 +251,7 @@ def _curve(axes: Any, curve: Curve, mark: tuple[str, str], log: bool) -> None:
         axes.plot([point.x], [at.effect], shape, color=color, mfc="white", mew=1.0, ms=4.2, zorder=4)
     for x in curve.emulated:  # no kernel, no time: a tick at the axis and nothing that looks measured
         axes.plot([x], [low], "|", color=color, ms=7, mew=1.2, clip_on=False, zorder=3)
-    for crossing in crossings(curve, log):
+    for crossing in crossings(curve):
         _crossing(axes, crossing, color)
 
 
@@ -260,11 +267,11 @@ def _crossing(axes: Any, crossing: Crossing, color: str) -> None:
     axes.plot([crossing.x], [1.0], "x", color=color, ms=5, mew=1.4, zorder=5)
 
 
-def _label(axes: Any, curves: Sequence[Curve], log: bool) -> None:
+def _label(axes: Any, curves: Sequence[Curve]) -> None:
     """A curve's name at its right end, and its crossings by their value."""
     short = labels.distinct([curve.name for curve in curves], 30)
     spots = [(p.x, p.speedup.effect, "") for curve in curves for p in curve.points]
-    found = [(c.x, 1.0, told(c)) for curve in curves for c in crossings(curve, log)]
+    found = [(c.x, 1.0, told(c)) for curve in curves for c in crossings(curve)]
     names = [(c.points[-1].x, c.points[-1].speedup.effect, short[c.name]) for c in curves if c.points]
     lines = [
         ((a.x, a.speedup.effect), (b.x, b.speedup.effect))

@@ -38,7 +38,7 @@ class StudyFigure:
         xlabel = str(spec["x"].get("label") or spec["x"].get("knob") or spec["x"].get("workload")).replace(
             "_", " "
         )
-        return crossover.figure(found, xlabel, log="x" in spec.get("log", ""))
+        return crossover.figure(found, xlabel)
 
 
 def study_figures(table: Table, card: Mapping[str, Any], sections: Sequence[Section]) -> list[StudyFigure]:
@@ -70,7 +70,8 @@ def break_even(spec: Mapping[str, Any], sections: Sequence[Section]) -> list[cro
         mine = replace(section, arm_ids=[arm for arm in section.arm_ids if arm in spec["arms"]])
         if "workload" in spec["x"]:
             return crossover.by_workload(mine, spec["y"]["metric"], rf"^{spec['x']['workload']}@?(\d+)$")
-        return crossover.by_knob(mine, spec["x"]["knob"], spec["y"]["metric"])
+        log = "x" in spec.get("log", "")
+        return crossover.by_knob(mine, spec["x"]["knob"], spec["y"]["metric"], log)
     return []
 
 

@@ -222,7 +222,7 @@ def _crossings(content: Content, view: MethodView) -> Grid:
                     grid.rows.append([Cell(curve.name), spot, Cell(knob), Cell(_pays(curve))])
     if grid.rows:
         grid.notes = [
-            "Between settings log time is taken to be linear in the log of the knob; 95 % interval."
+            "Between settings log time is taken to be linear in the knob; 95 % interval."
         ]
     return grid
 
