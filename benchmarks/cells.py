@@ -14,7 +14,6 @@ from benchmarks.cards import Arm, Card
 from benchmarks.digests import HARNESS_VERSION, ROOT, digest
 from benchmarks.resolver import stands_on_start
 
-
 #: CPU seconds of a cell with small knobs, whatever its task.
 SMALL_CPU_S = 0.6
 
