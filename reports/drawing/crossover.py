@@ -8,7 +8,6 @@ setting is surely faster or slower. An end that is not reached among the setting
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -150,9 +149,8 @@ def inverse(ratio: Interval) -> Interval:
 
 
 def _knobs(section: Section, arm: str) -> Mapping[str, Any]:
-    rows = section.table.rows
-    found = rows.loc[rows["arm"] == arm, "knobs"]
-    return json.loads(found.iloc[0]) if len(found) else {}
+    known: Mapping[str, Any] = section.table.arms.get(arm, {}).get("knobs", {})
+    return known
 
 
 def _number(value: Any) -> float | None:
