@@ -152,7 +152,7 @@ def _axes(axes: Any, column: Sequence[Mark], rules: Sequence[tuple[str, str, str
             seen += _mark(axes, mark, at)
     if ratio:
         axes.set_xscale("log", base=2)
-        low, high = min(seen) / 1.12, max(seen) * 1.12
+        low, high = min(seen) / 1.3, max(seen) * 1.12  # room for the number over the first mark
         axes.set_xlim(low, high)
         ticks = [2.0**power for power in range(math.floor(math.log2(low)), math.ceil(math.log2(high)) + 1)]
         inside = [tick for tick in ticks if low <= tick <= high]

@@ -58,7 +58,7 @@ def promises(sections: Sequence[Section]) -> list[Promise]:
 
 
 def prices(sections: Sequence[Section]) -> dict[tuple[str, str], str]:
-    """(task, arm) -> what the saving costs in quality: `−1.1 points`."""
+    """(task, arm) -> what the saving costs in quality: `−1.1 pt`, `output error +3.3 pt`."""
     return {
         (section.title, arm.label): _price(section, arm)
         for section in sections
@@ -73,7 +73,9 @@ def _price(section: Section, arm: Arm) -> str:
     say = words("difference", metric["name"], metric)
     assert arm.change is not None
     at = arm.change.interval
-    return say.effect(at.effect, at.low, at.high, sign=True).partition(" [")[0].replace(" points", " pt")
+    told = say.effect(at.effect, at.low, at.high, sign=True).partition(" [")[0].replace(" points", " pt")
+    # a plus reads as a gain unless the thing is named of which there is more
+    return f"{metric['name'].replace('_', ' ')} {told}" if metric["better"] == "lower" else told
 
 
 def figure(

@@ -260,6 +260,14 @@ def test_a_saving_says_what_it_costs_in_quality(content: Content) -> None:
     assert any("gradual" in text and "pt" in text for text in texts)
 
 
+def test_more_of_an_error_is_not_told_as_a_gain(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = content.sections[0]
+    error = {**(section.metric or {}), "name": "output_error", "better": "lower"}
+    monkeypatch.setattr(type(section), "metric", error)
+    told = realised.prices([section]).values()
+    assert told and all(text.startswith("output error") for text in told)
+
+
 def test_a_saving_with_an_endless_interval_has_arrows() -> None:
     axes = realised.figure([saving(10.0, 2.0, 0.0, math.inf), saving(2.0, 1.5, 1.4, 1.6)]).axes[0]
     heads = {
