@@ -8,7 +8,7 @@ import json
 import lzma
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +85,19 @@ def coarse(items: str) -> str:
 
 
 def write_pack(plan: Plan, scope: str, folder: Path) -> Path:
-    """One compressed file of records and a manifest; packs of several scopes lie side by side and merge."""
-    records = [thin(plan, record) for record in records_of(plan, scope)]
-    if not records:
-        raise InputError(f"scope {scope} of plan {plan.name} has no finished records to pack")
+    """One compressed file of the records that no other pack of the folder holds, and its line in the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{plan.name}-{scope}.jsonl.xz"
+    manifest = _manifest(folder)
+    manifest["packs"].pop(path.name, None)
+    known = {_name(record) for record in _packed(folder, manifest)}
+    found = list(records_of(plan, scope))
+    records = [thin(plan, record) for record in found if _name(record) not in known]
+    if not records:
+        told = "that no other pack holds" if found else "to pack"
+        raise InputError(f"scope {scope} of plan {plan.name} has no finished records {told}")
     text = "".join(dump(record) + "\n" for record in records).encode()
     path.write_bytes(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
-    manifest_path = folder / "manifest.json"
-    manifest: dict[str, Any] = {"schema": SCHEMA, "packs": {}}
-    if manifest_path.is_file():
-        manifest = json.loads(manifest_path.read_text())
     manifest["packs"][path.name] = {
         "plan": plan.name,
         "scope": scope,
@@ -105,7 +106,7 @@ def write_pack(plan: Plan, scope: str, folder: Path) -> Path:
         "visits": sum(record["kind"] == "visit" for record in records),
         "env": records[0]["env"],
     }
-    manifest_path.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
     return path
 
 
@@ -116,16 +117,28 @@ def read_packs(machine: str) -> list[dict[str, Any]]:
         InputError: a pack is not what the manifest says.
     """
     folder = REFERENCE / machine
-    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    records: dict[str, dict[str, Any]] = {}
+    return list({_name(record): record for record in _packed(folder, _manifest(folder))}.values())
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    return str(record["key"].get("record") or record["key"]["name"])
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    found: dict[str, Any] = (
+        json.loads(path.read_text()) if path.is_file() else {"schema": SCHEMA, "packs": {}}
+    )
+    return found
+
+
+def _packed(folder: Path, manifest: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, entry in sorted(manifest["packs"].items()):
         raw = (folder / name).read_bytes()
         if hashlib.sha256(raw).hexdigest() != entry["sha256"]:
             raise InputError(f"{folder / name}: is not the file that manifest.json names (sha256 differs)")
         for line in lzma.decompress(raw).decode().splitlines():
-            record = json.loads(line)
-            records[record["key"].get("record") or record["key"]["name"]] = record
-    return list(records.values())
+            yield json.loads(line)
 
 
 def reference_machines() -> list[str]:
@@ -133,10 +146,25 @@ def reference_machines() -> list[str]:
     return sorted(path.parent.name for path in REFERENCE.glob("*/manifest.json"))
 
 
-def stale(records: list[dict[str, Any]], plan: Plan) -> set[str]:
+def stale(records: Iterable[dict[str, Any]], plans: Iterable[Plan]) -> set[str]:
     """Record hashes of a pack that today's code no longer makes: another torch or another device is no fault of it."""
-    made = {cell.record for cell in plan.cells}
+    made = {cell.record for plan in plans for cell in plan.cells}
     return {record["key"]["record"] for record in records if record["kind"] == "cell"} - made
+
+
+def once(records: Iterable[dict[str, Any]], plan: Plan) -> list[dict[str, Any]]:
+    """One record for an arm and seed, that of the plan where there are two.
+
+    A cell that the full plan counts at more workloads has a second record of the same artefact and scores.
+    """
+    made = {cell.record for cell in plan.cells}
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for record in records:
+        key = record["key"]
+        name = (key["arm"], str(key["seed"])) if record["kind"] == "cell" else (_name(record),)
+        if name not in found or key.get("record") in made:
+            found[name] = record
+    return list(found.values())
 
 
 def reference_site(results: Path) -> int:
@@ -149,10 +177,10 @@ def reference_site(results: Path) -> int:
 
     from joulemark.reporting import write_page
 
-    plan = Plan({"plan": "full"}, results)
+    default, plan = (Plan({"plan": name}, results) for name in ("default", "full"))
     for machine in reference_machines():
-        records = read_packs(machine)
-        old = stale(records, plan)
+        records = once(read_packs(machine), plan)
+        old = stale(records, (default, plan))
         scope = json.loads(plan.scope_text("all"))
         scope["reference"] = {"machine": machine, "stale": sorted(old)}
         scope["cards"] = [card for card in scope["cards"] if _covered(card, records)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.knobs import InputError
+from benchmarks.measure.rounds import visit_names
 from benchmarks.plan import Plan
-from benchmarks.records import pack, unpack
-from joulemark.packs import coarse, thin
+from benchmarks.records import pack, unpack, write_json
+from joulemark.packs import _manifest, _name, _packed, coarse, once, records_of, thin, write_pack
 
 
 def test_coarse_scores_are_the_nearest_of_eight_significant_bits() -> None:
@@ -52,12 +56,6 @@ def test_a_visit_is_packed_as_it_is(plan: Plan) -> None:
 
 
 def test_rounds_that_share_a_visit_pack_it_once(plan: Plan, tmp_path: Path) -> None:
-    import json
-
-    from benchmarks.measure.rounds import visit_names
-    from benchmarks.records import write_json
-    from joulemark.packs import records_of
-
     full = Plan({"plan": "default"}, tmp_path)
     names = [
         visit
@@ -69,3 +67,33 @@ def test_rounds_that_share_a_visit_pack_it_once(plan: Plan, tmp_path: Path) -> N
         write_json(full.results / "visits" / f"{name}.json", {"kind": "visit", "key": {"name": name}})
     packed = [record["key"]["name"] for record in records_of(full, "all")]
     assert sorted(packed) == sorted(set(names))
+
+
+def cell(record: str, arm: str, seed: int = 0, **more: Any) -> dict[str, Any]:
+    key = {"record": record, "arm": arm, "seed": seed, "task": "fashion_mlp"}
+    return {"kind": "cell", "key": key, "quality": {}, "env": {}, "status": "ok", **more}
+
+
+def test_an_arm_that_two_plans_counted_stands_once(plan: Plan) -> None:
+    ours = plan.cells[0].record
+    records = [
+        cell("other", "a"),
+        cell(ours, "a"),
+        cell("other2", "a"),
+        cell("third", "a", seed=1),
+        cell("x", "b"),
+    ]
+    assert [record["key"]["record"] for record in once(records, plan)] == [ours, "third", "x"]
+
+
+def test_a_pack_holds_what_no_other_pack_holds(tmp_path: Path) -> None:
+    full, folder = Plan({"plan": "default"}, tmp_path), tmp_path / "packs"
+    for name in full.scopes["tour"].chunks:
+        for one in full.chunks[name].cells:
+            write_json(full.results / "cells" / f"{one.record}.json", cell(one.record, one.arm.id))
+    first = write_pack(full, "tour", folder)
+    with pytest.raises(InputError, match="that no other pack holds"):
+        write_pack(full, "all", folder)
+    assert write_pack(full, "tour", folder) == first  # and the same scope again replaces itself
+    names = [_name(record) for record in _packed(folder, _manifest(folder))]
+    assert names and len(set(names)) == len(names)
