@@ -17,7 +17,7 @@ from methods.quantization.layers import CodeLinear, multiplied, quantize
 if TYPE_CHECKING:
     from benchmarks.run import Run
 
-#: Exponents that are tried: 20 from 0 on (Lin et al., 2024, section 3.2).
+#: Exponents that are tried: 20 from 0 on (Lin et al., 2024, section 5.1).
 GRID = 20
 
 

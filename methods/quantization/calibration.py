@@ -14,7 +14,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from benchmarks.run import Run
 
-#: Share of the mean diagonal that is added to a Hessian (Frantar et al., 2023, section 3.3).
+#: Share of the mean diagonal that is added to a Hessian (Frantar et al., 2023, section 4, step 3).
 DAMPING = 0.01
 
 

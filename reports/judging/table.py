@@ -129,9 +129,9 @@ class Table:
         parts = []
         for name, value in knobs.items():
             if isinstance(value, Mapping) and "method" in value:
-                if name == "start" and value["method"] == "baseline":
-                    continue
                 value = self.label(value["method"], value["knobs"])
+                if name == "start" and value == "baseline":
+                    continue
             elif value == defaults.get(name) and (method, name) not in self._varied:
                 continue
             parts.append(f"{name}={value}")

@@ -221,9 +221,7 @@ def _crossings(content: Content, view: MethodView) -> Grid:
                     spot = Cell(f"{section.title}, {section.main}")
                     grid.rows.append([Cell(curve.name), spot, Cell(knob), Cell(_pays(curve))])
     if grid.rows:
-        grid.notes = [
-            "Between settings log time is taken to be linear in the knob; 95 % interval."
-        ]
+        grid.notes = ["Between settings log time is taken to be linear in the knob; 95 % interval."]
     return grid
 
 

@@ -1,0 +1,72 @@
+"""Trade-off figures: what the cells of a study show, and how its lines are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reports.content import Content
+from reports.drawing import tradeoffs
+
+
+def baseline(**knobs: Any) -> dict[str, Any]:
+    return {"method": "baseline", "knobs": knobs}
+
+
+class Arms:
+    """As much of a table as names need."""
+
+    def __init__(self, **arms: tuple[str, dict[str, Any]]) -> None:
+        self.arms = {name: {"method": method, "knobs": knobs} for name, (method, knobs) in arms.items()}
+
+    def label(self, method: str, knobs: dict[str, Any]) -> str:
+        told = ", ".join(f"{name}={value}" for name, value in knobs.items())
+        return f"{method}({told})" if told else method
+
+
+def names(table: Arms) -> list[str]:
+    spec = {"arms": [*table.arms, "a cell that was not run"]}
+    return [tradeoffs._name(table, spec, arm) for arm in table.arms]  # type: ignore[arg-type]
+
+
+def test_a_line_keeps_what_is_no_number() -> None:
+    table = Arms(
+        a=("h2o", {"by": "sum", "budget": 8}), b=("h2o", {"by": "last", "budget": 16}), c=("quest", {})
+    )
+    assert names(table) == ["h2o(by=sum)", "h2o(by=last)", "quest"]
+
+
+def test_lines_of_one_method_are_called_by_what_differs() -> None:
+    mono = {"method": "mono_forward", "knobs": {"budget": 4.0}}
+    table = Arms(
+        a=("layer_probe", {"start": baseline(lr=2.0), "layer": 1}),
+        b=("layer_probe", {"start": baseline(budget=0.0), "layer": 2}),
+        c=("layer_probe", {"start": mono, "layer": 1}),
+    )
+    assert names(table) == ["baseline(lr=2.0)", "baseline(budget=0.0)", "mono_forward"]
+
+
+def test_dots_are_effects_on_the_baseline(content: Content) -> None:
+    section = next(one for one in content.sections if len(one.arm_ids) > 2)
+    spec = {
+        "id": "all",
+        "says": "All",
+        "task": section.task,
+        "task_id": section.task_id,
+        "baseline": section.baseline,
+        "arms": section.arm_ids,
+        "x": {"metric": "nonzero", "over": "baseline"},
+        "y": {"metric": section.metric["name"], "minus": "baseline"},
+    }
+    drawn = tradeoffs.trade_off(content.table, spec)
+    dots = {dot.label: dot for line in drawn.lines for dot in line.dots}
+    arms = {arm.label: arm for arm in section.arms}
+    assert len(dots) > 2
+    for label, dot in dots.items():
+        change = arms[label].change
+        if change is not None and not arms[label].baseline:
+            assert dot.y.effect == pytest.approx(100 * change.interval.effect)
+    assert drawn.level == 0.0 and drawn.ylabel.endswith("points")
+    axes = tradeoffs.figure(drawn).axes[0]
+    assert axes.get_xlabel() and axes.get_ylabel() == drawn.ylabel
