@@ -37,7 +37,7 @@ def run(command: str, args: argparse.Namespace) -> int:
     if status:
         print("the tour did not finish: see above; the same command goes on from here", file=sys.stderr)
         return status
-    print(agreement(results, args.plan))
+    print(agreement(results))
     subprocess.run([sys.executable, "-m", "reports", "front", "--results", str(results)], check=False)
     print(f"report: {(results / 'report' / 'index.html').resolve().as_uri()}")
     print(

@@ -12,26 +12,8 @@ import pytest
 from benchmarks.knobs import InputError
 from benchmarks.measure.rounds import visit_names
 from benchmarks.plan import Plan
-from benchmarks.records import pack, unpack, write_json
-from joulemark.packs import _manifest, _name, _packed, coarse, once, records_of, thin, write_pack
-
-
-def test_coarse_scores_are_the_nearest_of_eight_significant_bits() -> None:
-    values = np.concatenate(
-        [np.random.default_rng(0).lognormal(0, 3, 999), [0.0, 1.0, -2.5e-7, np.inf, np.nan]]
-    )
-    rounded = unpack(coarse(pack(values)))
-    mantissa, exponent = np.frexp(values)
-    want = np.where(np.isfinite(values), np.ldexp(np.round(mantissa * 256) / 256, exponent), values)
-    assert np.allclose(rounded, want, rtol=2**-8, atol=0, equal_nan=True)
-    finite = np.isfinite(values) & (values != 0)
-    assert np.max(np.abs(rounded[finite] / values[finite] - 1)) <= 2**-8
-    assert coarse(coarse(pack(values))) == coarse(pack(values))
-
-
-def test_bits_stay_bits() -> None:
-    bits = pack(np.array([1, 0, 0, 1, 1]))
-    assert coarse(bits) == bits
+from benchmarks.records import pack, write_json
+from joulemark.packs import _manifest, _name, _packed, _same, named, once, records_of, thin, write_pack
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +21,33 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return Plan({"plan": "smoke"}, tmp_path_factory.mktemp("results"))
 
 
-def test_the_main_metric_and_all_means_stay_exact(plan: Plan) -> None:
+def test_a_pack_keeps_the_items_of_what_pages_compute_from() -> None:
     scores = pack(np.array([0.123456789, 0.987654321]))
-    quality = {name: {"value": 0.5555, "n": 2, "items": scores} for name in ("accuracy", "nll")}
-    quality["rate"] = {"value": 0.1234567, "n": 1, "items": None}
-    record = {"kind": "cell", "key": {"task": "fashion_mlp"}, "quality": quality}
-    packed = thin(plan, record)["quality"]
-    assert packed["accuracy"] == quality["accuracy"] and packed["rate"] == quality["rate"]
-    assert packed["nll"]["value"] == 0.5555 and packed["nll"]["items"] == coarse(scores) != scores
+    kinds = ("accuracy", "accuracy@level=2", "nll", "price")
+    quality = {name: {"mean": 0.5555, "n": 2, "items": scores} for name in kinds}
+    record = {"kind": "cell", "key": {}, "quality": quality}
+    packed = thin(record, "accuracy", {"price", "baseline"})["quality"]
+    assert {name for name in kinds if packed[name]["items"] is None} == {"nll"}
+    assert packed["nll"] == {"mean": 0.5555, "n": 2, "items": None}
+    assert all(packed[name] == quality[name] for name in kinds if name != "nll")
     assert record["quality"]["nll"]["items"] == scores
+    assert _same(quality, packed) and _same(quality, quality)
+    assert not _same({**quality, "nll": {"mean": 0.5, "n": 2, "items": scores}}, packed)
+    assert not _same({**quality, "price": {**quality["price"], "items": pack(np.zeros(2))}}, packed)
 
 
-def test_a_visit_is_packed_as_it_is(plan: Plan) -> None:
-    visit = {"kind": "visit", "key": {"name": "v"}}
-    assert thin(plan, visit) is visit
+def test_what_claims_and_figures_ask_is_named(plan: Plan) -> None:
+    full = Plan({"plan": "full"}, plan.results)
+    words = named(full)
+    for card in json.loads(full.scope_text("all"))["cards"]:
+        if card["key"] == "mono-forward":
+            (check,) = next(c for c in card["claims"] if c["id"] == "better-minimum")["checks"]
+            assert len(check["of"]["best"]) == 3
+            assert all("nll" in words[arm] for arm in check["of"]["best"] + check["minus"]["best"])
+        if card["key"] == "solutions":
+            line = next(figure for figure in card["figures"] if figure["id"] == "line")
+            assert all("nll" in words[arm] for arm in line["arms"])
+    assert any("nll" not in metrics for metrics in words.values())
 
 
 def test_rounds_that_share_a_visit_pack_it_once(plan: Plan, tmp_path: Path) -> None:
