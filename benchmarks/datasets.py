@@ -28,6 +28,7 @@ __all__ = [
     "fashion_mnist",
     "locate",
     "mnist1d",
+    "photos",
     "state_of_the_union",
     "state_of_the_union_addresses",
 ]
@@ -123,6 +124,17 @@ def mnist1d() -> dict[str, np.ndarray]:
         for split in ("train", "test")
         for key, part in parts.items()
     }
+
+
+def photos() -> np.ndarray:
+    """Two photographs, a temple's roof and a flower: what tasks mix into images. Real data.
+
+    china.jpg by danielbuechele and flower.jpg by vultilion, CC BY 2.0: who shows an image made with them names both.
+
+    Returns:
+        uint8 [2, 427, 640, 3]: photo, row, column, and red, green, blue.
+    """
+    return _array("photos.idx.xz")
 
 
 def about(dataset: str) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
     python -m benchmarks.data.rebuild ARCHIVES [--out FOLDER]
 
-ARCHIVES is a folder with the four files that the manifest lists under `archives`, each checked by its sha256.
+ARCHIVES is a folder with the five files that the manifest lists under `archives`, each checked by its sha256.
 The files are written to FOLDER (default: this one) and held against the manifest. Two hashes stand there for
 each: that of the *content*, which must come out the same everywhere, and that of the compressed file, which
 liblzma 5.4.1 made and another encoder may pack otherwise. A differing content ends with exit status 1.
 
-Needs, beside numpy and pyyaml, packages that the project may not use: rdata (R's lazy-load format), and what
-the mnist1d package imports (scipy, matplotlib, requests). Makes no connection.
+Needs, beside numpy and pyyaml, packages that the project may not use: rdata (R's lazy-load format), pillow (JPEG),
+and what the mnist1d package imports (scipy, matplotlib, requests). Makes no connection.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 LIMIT = 200_000_000  # bytes read from one archive
 TRAIN_IMAGES = 20_000
 TEST_SIGNALS, TEST_SEED = 10_000, 43
+PHOTOS = ("china", "flower")
 NOVELS = {  # in the order of publication, the test novel last
     "train": ("sensesensibility", "prideprejudice", "mansfieldpark", "emma", "northangerabbey"),
     "test": ("persuasion",),
@@ -159,6 +160,18 @@ def signals(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(made)[order], labels[order]
 
 
+def photos(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """scikit-learn's two sample photos, whole, decoded by libjpeg-turbo as pillow's wheels bring it."""
+    import numpy as np
+    from PIL import Image
+
+    base = "sklearn/datasets/images/"
+    names = [f"{base}{name}.jpg" for name in PHOTOS]
+    files = read_members(_archive(folder, "scikit_learn"), lambda name: name in names, LIMIT)
+    decoded = [np.asarray(Image.open(io.BytesIO(files[name])).convert("RGB")) for name in names]
+    yield "photos.idx", idx(np.stack(decoded))
+
+
 def idx(values: np.ndarray) -> bytes:
     """Write a uint8 or float32 array as IDX."""
     code, dtype = (0x08, "u1") if values.dtype.kind == "u" else (0x0D, ">f4")
@@ -167,11 +180,16 @@ def idx(values: np.ndarray) -> bytes:
 
 
 def pack(name: str, content: bytes) -> tuple[str, bytes]:
-    """Compress one file; a small table stays readable. Words of 4 bytes suit the float arrays."""
+    """Compress one file; a small table stays readable.
+
+    Words of 4 bytes suit the float arrays, differences between neighbouring pixels of three colours the photos.
+    """
     if name.endswith(".csv"):
         return name, content
     words = {"lp": 2, "lc": 2} if content[:3] == b"\0\0\x0d" else {}
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 24, **words}]
+    if content[:4] == b"\0\0\x08\4":
+        filters.insert(0, {"id": lzma.FILTER_DELTA, "dist": 3})
     return f"{name}.xz", lzma.compress(content, format=lzma.FORMAT_XZ, filters=filters)
 
 
@@ -206,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     chosen.out.mkdir(parents=True, exist_ok=True)
     differs = False
-    for build in (fashion_mnist, state_of_the_union, austen, mnist1d):
+    for build in (fashion_mnist, state_of_the_union, austen, mnist1d, photos):
         for plain, content in build(chosen.archives):
             name, stored = pack(plain, content)
             verdict = _verdict(name, content, stored)

@@ -17,7 +17,7 @@ from benchmarks.data import fetch, rebuild
 from benchmarks.datasets import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
-VENDORED = ("fashion_mnist", "state_of_the_union", "austen", "mnist1d")
+VENDORED = ("fashion_mnist", "state_of_the_union", "austen", "mnist1d", "photos")
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +151,13 @@ class TestVendored:
         # least squares reaches 24 %, and a shuffled label file 10 % (standard deviation 0.3 points)
         assert 0.22 < accuracy[1] <= accuracy[0] < 0.40
 
+    def test_photos(self):
+        photos = datasets.photos()
+        assert photos.shape == (2, 427, 640, 3) and photos.dtype == np.uint8
+        china, flower = photos  # a pale sky above a roof; petals before leaves
+        assert china[0, 0].tolist() == [174, 201, 231] and flower[200, 320].tolist() == [218, 114, 51]
+        assert [photo.mean().round(1) for photo in photos] == [143.7, 61.9]
+
     def test_import_loads_neither_torch_nor_numpy(self):
         code = "import sys, benchmarks.datasets; print(sorted({'torch', 'numpy', 'yaml'} & set(sys.modules)))"
         done = subprocess.run(
@@ -200,6 +207,10 @@ class TestRebuild:
         assert rebuild._verdict(packed[0], content, packed[1]).startswith("same")
         changed = bytes([*content[:-1], content[-1] ^ 1])
         assert rebuild._verdict(packed[0], changed, rebuild.pack(name, changed)[1]) == "DIFFERS"
+
+    def test_packing_photos(self):
+        content = rebuild.idx(np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3))
+        assert lzma.decompress(rebuild.pack("photos.idx", content)[1]) == content
 
     def test_archives_are_checked(self, tmp_path):
         with pytest.raises(DataError, match="absent; get the package dataset-fashion-mnist=.* with apt-get"):
