@@ -79,7 +79,8 @@ def summaries(tasks: Iterable[str], methods: Iterable[str]) -> dict[str, dict[st
     """`<task>.<method>` -> card, trials and metric of the committed study, where there is one."""
     pairs = [f"{task}.{method}" for task in sorted(tasks) for method in sorted(methods)]
     files = {pair: FOLDER / f"{pair}.yaml" for pair in pairs}
-    return {pair: yaml.safe_load(path.read_text())["study"] for pair, path in files.items() if path.is_file()}
+    known = {pair: yaml.safe_load(path.read_text()) for pair, path in files.items() if path.is_file()}
+    return {pair: {**found["study"], "knobs": found["knobs"]} for pair, found in known.items()}
 
 
 def conclude(card: Card, resolver: Any, cell_of: Any, store: Store) -> list[Path]:

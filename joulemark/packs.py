@@ -194,7 +194,12 @@ def reference_site(results: Path) -> int:
         old = stale(records, (default, plan))
         scope = json.loads(plan.scope_text("all"))
         scope["reference"] = {"machine": machine, "stale": sorted(old)}
-        scope["cards"] = [card for card in scope["cards"] if _covered(card, records)]
+        whole = {card["key"] for card in json.loads(default.scope_text("all"))["cards"] if _planned(card)}
+        scope["cards"] = [
+            {**card, "plan": "default"} if card["key"] in whole else card
+            for card in scope["cards"]
+            if _covered(card, records)
+        ]
         with tempfile.TemporaryDirectory() as folder:
             bundle, table = Path(folder) / "pack.jsonl", Path(folder) / "pack.parquet"
             bundle.write_text("".join(dump(record) + "\n" for record in records))
@@ -203,6 +208,11 @@ def reference_site(results: Path) -> int:
                 table, results / "report" / f"reference-{machine}" / "all" / "index.html", json.dumps(scope)
             )
     return subprocess.run([sys.executable, "-m", "reports", "front", "--results", str(results)]).returncode
+
+
+def _planned(card: Mapping[str, Any]) -> bool:
+    """Whether a plan has every run of a card."""
+    return all(run["planned"] for run in card["runs"])
 
 
 def _covered(card: Mapping[str, Any], records: list[dict[str, Any]]) -> bool:

@@ -150,7 +150,7 @@ def forest(table: Table, card: Mapping[str, Any], rows: Sequence[Mapping[str, An
         groups.append(Group(claim["id"], claim["says"], verdict, own, built, drawn))
     for sign, checks in (card.get("controls") or {}).items():
         for number, check in enumerate(checks):
-            row = judge_check(table, check)
+            row = judge_check(table, check, card)
             drawn = (make_row(table, check, row, card["grade"], control=True),)
             name = f"{sign} control" + (f" {number + 1}" if len(checks) > 1 else "")
             groups.append(Group(name, f"{sign} control", row["verdict"], True, False, drawn))

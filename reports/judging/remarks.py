@@ -94,12 +94,15 @@ def _grid(table: Table, card: Mapping[str, Any], check: Mapping[str, Any], arm: 
 
 
 def _trials(table: Table, check: Mapping[str, Any], arms: Sequence[str]) -> int:
-    """Trials of the committed tuning studies of the methods of some arms."""
+    """Trials of the committed tuning studies that found knobs of some of these arms."""
     studies = table.scope.get("tuning") or {}
-    methods = {table.arms[arm]["method"] for arm in arms if arm in table.arms}
-    return sum(
-        int((studies.get(f"{check['task']}.{method}") or {}).get("trials", 0)) for method in sorted(methods)
-    )
+    used = set()
+    for arm in (table.arms[arm] for arm in arms if arm in table.arms):
+        name = f"{check['task']}.{arm['method']}"
+        found = studies.get(name) or {"knobs": {}}
+        if found["knobs"] and found["knobs"].items() <= arm["knobs"].items():
+            used.add(name)
+    return sum(int(studies[name]["trials"]) for name in used)
 
 
 def settings_phrase(check: Mapping[str, Any], row: Mapping[str, Any] | None = None) -> str:
@@ -119,8 +122,8 @@ def settle(table: Table, check: Mapping[str, Any], row: Mapping[str, Any]) -> st
 
 
 def command(card: Mapping[str, Any], scope: Mapping[str, Any]) -> str:
-    """The command that repeats a card, under the plan of the page."""
-    plan = str(scope.get("typed") or scope.get("plan") or "default")
+    """The command that repeats a card, under the plan of the page or a smaller one that has all of it."""
+    plan = str(card.get("plan") or scope.get("typed") or scope.get("plan") or "default")
     under = "" if plan == "default" else f" --config plan={shlex.quote(plan)}"
     return f"snakemake --cores 2{under} {card['target']}"
 

@@ -137,16 +137,17 @@ class Table:
             parts.append(f"{name}={value}")
         return f"{method}({', '.join(parts)})" if parts else method
 
-    def setting(self, task: str, task_id: str) -> str:
-        """The task's knobs that tell this setting from others of it in this table; empty where there is one setting."""
-        known = self._settings.get(task, {})
+    def setting(self, task: str, task_id: str, card: Mapping[str, Any] | None = None) -> str:
+        """The knobs that tell this setting of the task from others of the card or table; empty where there is one."""
+        mine = {run["task_id"] for run in (card or {}).get("runs", ())}
+        known = {id: knobs for id, knobs in self._settings.get(task, {}).items() if not mine or id in mine}
         if len(known) < 2 or task_id not in known:
             return ""
-        mine = known[task_id]
+        this = known[task_id]
         told = [
-            name for name, value in mine.items() if any(other.get(name) != value for other in known.values())
+            name for name, value in this.items() if any(other.get(name) != value for other in known.values())
         ]
-        return ", ".join(f"{name}={mine[name]}" for name in told)
+        return ", ".join(f"{name}={this[name]}" for name in told)
 
     @cached_property
     def _settings(self) -> dict[str, dict[str, dict[str, Any]]]:

@@ -77,7 +77,9 @@ def _judge_claim(
                 "reason": claim["not_tested"],
             }
         ]
-    checks = [{**judge_check(table, check), **settings(table, card, check)} for check in claim["checks"]]
+    checks = [
+        {**judge_check(table, check, card), **settings(table, card, check)} for check in claim["checks"]
+    ]
     verdict = together([check["verdict"] for check in checks])
     if failed and verdict in (HOLDS, SHORT):
         verdict = UNCLEAR
@@ -99,12 +101,14 @@ def together(verdicts: list[str]) -> str:
     return HOLDS if set(verdicts) == {HOLDS} else UNCLEAR
 
 
-def judge_check(table: Table, check: Mapping[str, Any]) -> dict[str, Any]:
-    """One check: its effect against its threshold."""
+def judge_check(
+    table: Table, check: Mapping[str, Any], card: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """One check: its effect against its threshold; with its card, its setting among those of the card."""
     names = {
         "metric": check["metric"],
         "task": check["task"],
-        "setting": table.setting(check["task"], check.get("task_id", "")),
+        "setting": table.setting(check["task"], check.get("task_id", ""), card),
         "of": _name(table, check.get("of")),
         "other": _name(table, check.get("minus") or check.get("over")),
     }

@@ -48,7 +48,7 @@ def test_a_study_that_is_not_there_is_one_line(
 
 def test_summaries_are_of_what_is_there(folder: Path) -> None:
     found = studies.summaries({"tiny", "other"}, {"tiny_wide", "tiny_half"})
-    assert found == {"tiny.tiny_wide": STUDY["study"]}
+    assert found == {"tiny.tiny_wide": {**STUDY["study"], "knobs": STUDY["knobs"]}}
 
 
 def test_trials_count_as_settings_tried(folder: Path) -> None:
@@ -63,7 +63,10 @@ def test_trials_count_as_settings_tried(folder: Path) -> None:
         "tried_other": 2,
         "tried": "settings tried: 1 against 2 (chosen on validation data)",
     }
-    rows.scope["tuning"] = {"images.a": {"trials": 8}}
+    rows.arms["a"]["knobs"]["lr_factor"] = 2.0
+    rows.scope["tuning"] = {"images.a": {"trials": 8, "knobs": {"lr_factor": 1.5}}}
+    assert settings(rows, card, said)["tried_of"] == 1  # another setting was tuned, not this one
+    rows.scope["tuning"] = {"images.a": {"trials": 8, "knobs": {"lr_factor": 2.0}}}
     found = settings(rows, card, said)
     assert (found["tried_of"], found["tried_other"]) == (9, 10)
     assert found["tried"].startswith("settings tried: 9 (after 8 tuning trials) against 10 (chosen on")

@@ -339,3 +339,16 @@ def test_verdicts_are_wrong_as_seldom_as_promised(truth: float) -> None:
 def test_exact_numbers_are_certain() -> None:
     interval = exact([0.09] * 5)
     assert place(interval.low, interval.high, -math.inf, 0.11) == HOLDS
+
+
+def test_a_setting_is_told_where_the_card_has_several() -> None:
+    """Settings of a task that other cards run are no business of this one."""
+    rows = table(seeds("a", 0.5), seeds("b", 0.5), seeds("c", 0.5))
+    (task,) = rows._settings
+    rows._settings[task] = {
+        name: {"width": width, "depth": 2} for name, width in (("x", 8), ("y", 16), ("z", 16))
+    }
+    runs = {name: {"task_id": name} for name in "xyz"}
+    assert rows.setting(task, "x") == rows.setting(task, "x", {"runs": [runs["x"], runs["y"]]}) == "width=8"
+    assert rows.setting(task, "x", {"runs": [runs["x"]]}) == ""
+    assert rows.setting(task, "y", {"runs": [runs["y"], runs["z"]]}) == ""
