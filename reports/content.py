@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 from reports.drawing.studies import study_figures
 from reports.judging import measuring, scoreboard
 from reports.judging.arms import Section, sections
+from reports.judging.contrasts import arms_of
 from reports.judging.footprint import Footprint, footprint
 from reports.judging.forest import forest
 from reports.judging.fronts import fronts
@@ -149,7 +150,15 @@ class Content:
             claim_sentence(self.table, card, claim, rows),
             tuple(beside),
             tuple(common.items()),
+            tuple(self._behind(claim)),
         )
+
+    def _behind(self, claim: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """(arm, label) of every cell that a claim's checks read."""
+        sides = [check.get(side) for check in claim.get("checks") or () for side in ("of", "minus", "over")]
+        for arm in dict.fromkeys(arm for side in sides for arm in arms_of(side)):
+            if arm in self.table.arms:
+                yield arm, self.table.arms[arm]["label"]
 
     @cached_property
     def claims(self) -> list[scoreboard.Claim]:

@@ -42,6 +42,7 @@ class ClaimView:
         checks: what stands beside each check, (its name where there are several, [(word, text)]): the paper's
             number and ours, the sign over seeds, the band, settings tried, what would settle it.
         common: what stands beside all of them, (word, text): what is smaller here, the command that repeats it.
+        arms: (arm, label) of all cells behind it, where there are records.
     """
 
     id: str
@@ -52,6 +53,7 @@ class ClaimView:
     sentence: Sentence
     checks: tuple[tuple[str, list[tuple[str, str]]], ...]
     common: tuple[tuple[str, str], ...]
+    arms: tuple[tuple[str, str], ...] = ()
 
     @property
     def facts(self) -> tuple[str, ...]:

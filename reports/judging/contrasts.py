@@ -65,6 +65,11 @@ def difference_of_differences(table: Table, check: Mapping[str, Any]) -> Effect:
     return Effect(made.exp(), "ratio", basis, band, replicate=replicate_of(source, keys))
 
 
+def arms_of(side: Any) -> list[str]:
+    """All arms of a side of a check, those among which `best` chooses as well."""
+    return list(side["best"]) if isinstance(side, Mapping) else as_list(side)
+
+
 def as_list(side: Any) -> list[str]:
     """The arms of a side."""
     return list(side) if isinstance(side, list) else [side] if isinstance(side, str) else []

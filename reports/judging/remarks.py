@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reports.judging.contrasts import as_list
+from reports.judging.contrasts import arms_of
 from reports.judging.outcomes import UNCLEAR
 from reports.judging.table import Table
 
@@ -70,7 +70,7 @@ def settings(table: Table, card: Mapping[str, Any], check: Mapping[str, Any]) ->
 def _behind(table: Table, card: Mapping[str, Any], check: Mapping[str, Any], side: Any) -> tuple[int, str]:
     """(number of settings, how one of them was chosen) of one side."""
     best = isinstance(side, Mapping)
-    arms = list(side["best"]) if best else as_list(side)
+    arms = arms_of(side)
     trials = _trials(table, check, arms)
     tuned = f"after {trials} tuning trials" if trials else ""
     if best:

@@ -14,6 +14,7 @@ import pytest
 
 from reports import write
 from reports.content import Content
+from reports.judging.contrasts import arms_of
 from reports.site.pages import soft
 from tests.reports import golden
 
@@ -159,6 +160,21 @@ def test_the_page_says_the_numbers_of_the_rows(pages: dict[str, Path], content: 
     text = Page(pages["golden"] / "index.html").text
     assert content.tally in text and content.chance_line in text
     assert "Modelled" in text and "France in 2023" in text.replace(content.footprint.year, "2023")
+
+
+def test_every_claim_leads_to_the_records_behind_it(pages: dict[str, Path], content: Content) -> None:
+    card, claim = next(
+        (card, claim)
+        for card in content.table.scope["cards"]
+        for claim in card["claims"]
+        if claim.get("checks")
+    )
+    view = next(one for paper in content.papers for one in paper.claims if one.anchor.endswith(claim["id"]))
+    sides = [check.get(side) for check in claim["checks"] for side in ("of", "minus", "over")]
+    wanted = {arm for side in sides for arm in arms_of(side)} & set(content.table.arms)
+    assert wanted and {arm for arm, _ in view.arms} == wanted
+    text = (pages["golden"] / "papers" / f"{card['key']}.html").read_text()
+    assert all(f"cells/{arm}.html" in text for arm in wanted)
 
 
 def test_every_claim_has_its_address(pages: dict[str, Path], content: Content) -> None:
