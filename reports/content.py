@@ -65,6 +65,8 @@ class Content:
         kind, _, name = self.scope.partition("_")
         if kind in ("paper", "study") and len(cards) == 1:
             return str((cards[0].get("paper") or cards[0].get("study"))["title"])
+        if kind == "all" and self.table.scope.get("reference"):
+            return f"The reference run of {self.table.scope['reference']['machine']}"
         told = {
             "all": f"Everything in the plan “{self.plan}”",
             "tour": "The tour",

@@ -129,6 +129,7 @@ class Realised:
         by: which of them.
         saving: how many times less time it takes, with its interval.
         quality: what it costs in quality, in words; empty where the task has none.
+        trained: False for an operator on matrices that nobody trained, whose quality is nobody's.
     """
 
     label: str
@@ -140,6 +141,7 @@ class Realised:
     saving: Interval
     note: str
     quality: str = ""
+    trained: bool = True
 
 
 def realised(sections: Sequence[Section]) -> list[Realised]:
@@ -168,6 +170,7 @@ def realised(sections: Sequence[Section]) -> list[Realised]:
                     saving,
                     time.ratio.note,
                     _quality(section, arm),
+                    bool(section.entry.get("trains", True)),
                 )  # fmt: skip
             )
     return found

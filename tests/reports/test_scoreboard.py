@@ -10,8 +10,10 @@ from scipy import stats
 
 from reports.content import Content
 from reports.judging import scoreboard
-from reports.judging.measuring import failures, flags, floors, nulls
+from reports.judging.measuring import Realised, failures, flags, floors, nulls
+from reports.judging.statistics import Interval
 from reports.judging.verdicts import HOLDS, UNCLEAR
+from reports.wording.findings import _promise
 from reports.wording.sentences import plain
 from tests.reports import golden
 
@@ -103,6 +105,14 @@ def test_a_claim_of_two_checks_has_the_larger_p(content: Content) -> None:
     found = next(claim for claim in content.claims if claim.id == "tenfold-for-free")
     rows = [row for row in content.rows if row["claim"] == "tenfold-for-free"]
     assert found.p == max(row["p"] for row in rows) > 0.9
+
+
+def test_an_operator_on_random_matrices_is_no_promise() -> None:
+    """Nobody trained it, so nobody knows what its error would cost."""
+    saving = Interval(18.0, 17.0, 19.0, 5, 4.0)
+    model = Realised("model", "task", "pruning", "batch64", 10.0, "nonzero", saving, "")
+    (found,) = _promise([model, replace(model, label="operator", nominal=50.0, trained=False)])
+    assert plain(found.sentence).startswith("model has 10")
 
 
 def test_findings_come_from_rows_with_intervals(content: Content) -> None:
