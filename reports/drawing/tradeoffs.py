@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.drawing import labels
+from reports.drawing.crossover import FEW
+from reports.drawing.linenames import is_number, line_name
 from reports.drawing.palette import COLUMN, INK, log_ticks, marks_of, pyplot
 from reports.judging.effects import TIMED, Effect, compute
 from reports.judging.statistics import Interval, exact
@@ -47,6 +49,7 @@ class TradeOff:
         level: the y of no difference; None where y is a plain value.
         band: half the indifference band around it, in the unit of y (a share where y is a ratio).
         absent: label -> why a cell is not drawn.
+        knob: whether x is a knob; a few settings of it are then the ticks.
     """
 
     says: str
@@ -57,6 +60,7 @@ class TradeOff:
     level: float | None
     band: float
     absent: Mapping[str, str]
+    knob: bool = False
 
 
 def trade_off(table: Table, spec: Mapping[str, Any]) -> TradeOff:
@@ -81,7 +85,7 @@ def trade_off(table: Table, spec: Mapping[str, Any]) -> TradeOff:
             absent[label] = str(missing)
             continue
         band, basis = max(band, y.band), y.basis
-        found.setdefault(_name(table, spec, arm), []).append(Dot(x, _scaled(y.interval, factor), label))
+        found.setdefault(line_name(table, spec, arm), []).append(Dot(x, _scaled(y.interval, factor), label))
     level = _level(spec["y"])
     return TradeOff(
         says=spec["says"],
@@ -94,6 +98,7 @@ def trade_off(table: Table, spec: Mapping[str, Any]) -> TradeOff:
         level=level,
         band=band * (factor if level == 0.0 else 1.0),
         absent=absent,
+        knob="knob" in spec["x"],
     )
 
 
@@ -102,7 +107,7 @@ def _x(table: Table, spec: Mapping[str, Any], arm: str) -> Interval:
     if knob is None:
         return _scaled(_effect(table, spec, spec["x"], arm).interval, float(spec["x"].get("times", 1.0)))
     value = table.arms[arm]["knobs"].get(knob)
-    if not _is_number(value):
+    if not is_number(value):
         raise Missing(f"has no number for the knob {knob}")
     return exact([float(value)])
 
@@ -122,46 +127,6 @@ def _effect(table: Table, spec: Mapping[str, Any], axis: Mapping[str, Any], arm:
 def _scaled(interval: Interval, factor: float) -> Interval:
     ends = (interval.effect * factor, interval.low * factor, interval.high * factor)
     return Interval(*ends, interval.n, interval.df, interval.replicates)
-
-
-def _name(table: Table, spec: Mapping[str, Any], arm: str) -> str:
-    """The method, with those of its knobs that are no numbers and differ: what one line keeps fixed."""
-    mine = table.arms[arm]
-    arms = [table.arms[other] for other in spec["arms"] if other in table.arms]
-    varied = {
-        name
-        for other in arms
-        if other["method"] == mine["method"]
-        for name, value in other["knobs"].items()
-        if value != mine["knobs"].get(name) and not _is_number(value)
-    }
-    kept = {name: value for name, value in sorted(mine["knobs"].items()) if name in varied}
-    if (
-        len({other["method"] for other in arms}) == 1 and len(varied) == 1
-    ):  # its values alone tell lines apart
-        (name,) = varied
-        return _short(table, mine["knobs"].get(name), [other["knobs"].get(name) for other in arms])
-    parts = [f"{name}={_told(table, value)}" for name, value in kept.items()]
-    return f"{mine['method']}({', '.join(parts)})" if parts else str(mine["method"])
-
-
-def _short(table: Table, value: Any, all_values: Sequence[Any]) -> str:
-    """A value as a name: of a cell its method, where no other value is of that method."""
-    if not isinstance(value, Mapping):
-        return str(value)
-    others = [other for other in all_values if isinstance(other, Mapping) and other != value]
-    alone = all(other["method"] != value["method"] for other in others)
-    return str(value["method"]) if alone else _told(table, value)
-
-
-def _told(table: Table, value: Any) -> str:
-    if isinstance(value, Mapping) and "method" in value:
-        return table.label(value["method"], value["knobs"])
-    return str(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _level(axis: Mapping[str, Any]) -> float | None:
@@ -230,6 +195,10 @@ def figure(drawn: TradeOff, order: Sequence[str] = ()) -> Any:
     for letter, axis, ends in (("x", axes.xaxis, wide), ("y", axes.yaxis, high)):
         if letter in drawn.log:
             log_ticks(axis, *ends)
+    settings = sorted({dot.x.effect for dot in dots})
+    if drawn.knob and len(settings) <= FEW:
+        axes.set_xticks(settings, [f"{x:g}" for x in settings])
+        axes.minorticks_off()
     axes.set_xlabel(drawn.xlabel)
     axes.set_ylabel(drawn.ylabel)
     _name_lines(axes, drawn, marks)

@@ -8,6 +8,7 @@ import pytest
 
 from reports.content import Content
 from reports.drawing import tradeoffs
+from reports.drawing.linenames import line_name
 
 
 def baseline(**knobs: Any) -> dict[str, Any]:
@@ -27,7 +28,7 @@ class Arms:
 
 def names(table: Arms) -> list[str]:
     spec = {"arms": [*table.arms, "a cell that was not run"]}
-    return [tradeoffs._name(table, spec, arm) for arm in table.arms]  # type: ignore[arg-type]
+    return [line_name(table, spec, arm) for arm in table.arms]  # type: ignore[arg-type]
 
 
 def test_a_line_keeps_what_is_no_number() -> None:
