@@ -12,21 +12,24 @@ def line_name(table: Table, spec: Mapping[str, Any], arm: str) -> str:
     """The method, with those of its knobs that are no numbers and differ: what one line keeps fixed."""
     mine = table.arms[arm]
     arms = [table.arms[other] for other in spec["arms"] if other in table.arms]
-    varied = {
-        name
-        for other in arms
-        if other["method"] == mine["method"]
-        for name, value in other["knobs"].items()
-        if value != mine["knobs"].get(name) and not is_number(value)
+    kept = {
+        name: value
+        for name, value in sorted(mine["knobs"].items())
+        if _differs(name, value, mine["method"], arms)
     }
-    kept = {name: value for name, value in sorted(mine["knobs"].items()) if name in varied}
-    if (
-        len({other["method"] for other in arms}) == 1 and len(varied) == 1
-    ):  # its values alone tell lines apart
-        (name,) = varied
-        return _short(table, mine["knobs"].get(name), [other["knobs"].get(name) for other in arms])
+    alone = len({other["method"] for other in arms}) == 1
+    if alone and len(kept) == 1:  # its values alone tell lines apart
+        ((name, value),) = kept.items()
+        return _short(table, value, [other["knobs"].get(name) for other in arms])
     parts = [f"{name}={_told(table, value)}" for name, value in kept.items()]
     return f"{mine['method']}({', '.join(parts)})" if parts else str(mine["method"])
+
+
+def _differs(name: str, value: Any, method: str, arms: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a word or a cell is not what another line of the method has there."""
+    if is_number(value) or value is None:
+        return False
+    return any(other["method"] == method and other["knobs"].get(name) != value for other in arms)
 
 
 def _short(table: Table, value: Any, all_values: Sequence[Any]) -> str:

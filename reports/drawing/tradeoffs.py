@@ -20,6 +20,9 @@ from reports.judging.statistics import Interval, exact
 from reports.judging.table import Missing, Table
 from reports.notation import MINUS, TIMES, fixed, long_name, shorten, stem, words
 
+#: Names from so many letters on stand in one column of a legend.
+LONG = 34
+
 
 @dataclass(frozen=True)
 class Dot:
@@ -265,5 +268,8 @@ def _name_lines(axes: Any, drawn: TradeOff, marks: Mapping[str, tuple[str, str]]
     for name in left_out:
         shape, color = marks[name]
         axes.plot([], [], f"{shape}-", color=color, mfc="white", ms=4, lw=0.9, label=short[name])
-    if left_out:
-        axes.legend(loc="best", fontsize=6.0, frameon=False)
+    if left_out:  # below the axes, where it hides nothing
+        columns = 1 + (max(len(short[name]) for name in left_out) < LONG)
+        axes.figure.legend(
+            loc="outside lower center", fontsize=6.0, frameon=False, ncols=columns, columnspacing=1.2
+        )

@@ -48,6 +48,18 @@ def test_lines_of_one_method_are_called_by_what_differs() -> None:
     assert names(table) == ["baseline(lr=2.0)", "baseline(budget=0.0)", "mono_forward"]
 
 
+def test_what_is_empty_or_a_number_is_no_part_of_a_name() -> None:
+    table = Arms(
+        a=("cascade", {"by": "checker", "threshold": None, "weak": None}),
+        b=("cascade", {"by": "logprob", "threshold": 0.2, "weak": None}),
+        c=("cascade", {"by": "logprob", "threshold": 0.4, "weak": None}),
+        d=("cascade", {"by": "checker", "threshold": None, "weak": baseline(width=24)}),
+    )
+    names_of = names(table)
+    assert names_of[1] == names_of[2] == "logprob"
+    assert names_of[0] == "checker" and "baseline(width=24)" in names_of[3]
+
+
 def test_dots_are_effects_on_the_baseline(content: Content) -> None:
     section = next(one for one in content.sections if len(one.arm_ids) > 2)
     spec = {
