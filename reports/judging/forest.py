@@ -145,7 +145,8 @@ def forest(table: Table, card: Mapping[str, Any], rows: Sequence[Mapping[str, An
         drawn = tuple(
             make_row(table, check, row, card["grade"]) for check, row in zip(checks, mine, strict=True)
         )
-        own, built = bool(claim.get("own")), bool(claim.get("by_construction"))
+        own = bool(claim.get("own")) or "paper" not in card  # a study has nobody's claims but ours
+        built = bool(claim.get("by_construction"))
         verdict = mine[0]["claim_verdict"] if mine else UNTESTED
         groups.append(Group(claim["id"], claim["says"], verdict, own, built, drawn))
     for sign, checks in (card.get("controls") or {}).items():

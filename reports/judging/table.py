@@ -138,16 +138,21 @@ class Table:
         return f"{method}({', '.join(parts)})" if parts else method
 
     def setting(self, task: str, task_id: str, card: Mapping[str, Any] | None = None) -> str:
-        """The knobs that tell this setting of the task from others of the card or table; empty where there is one."""
+        """What tells this setting from others of the card or table; empty where there is one.
+
+        Knobs of the task, and its name where the card has several tasks.
+        """
         mine = {run["task_id"] for run in (card or {}).get("runs", ())}
         known = {id: knobs for id, knobs in self._settings.get(task, {}).items() if not mine or id in mine}
+        others = {run["task"] for run in (card or {}).get("runs", ())} - {task}
+        name = [task] if others else []
         if len(known) < 2 or task_id not in known:
-            return ""
+            return ", ".join(name)
         this = known[task_id]
         told = [
-            name for name, value in this.items() if any(other.get(name) != value for other in known.values())
+            knob for knob, value in this.items() if any(other.get(knob) != value for other in known.values())
         ]
-        return ", ".join(f"{name}={this[name]}" for name in told)
+        return ", ".join([*name, *(f"{knob}={this[knob]}" for knob in told)])
 
     @cached_property
     def _settings(self) -> dict[str, dict[str, dict[str, Any]]]:

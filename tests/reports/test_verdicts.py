@@ -348,7 +348,10 @@ def test_a_setting_is_told_where_the_card_has_several() -> None:
     rows._settings[task] = {
         name: {"width": width, "depth": 2} for name, width in (("x", 8), ("y", 16), ("z", 16))
     }
-    runs = {name: {"task_id": name} for name in "xyz"}
+    runs = {name: {"task_id": name, "task": task} for name in "xyz"}
     assert rows.setting(task, "x") == rows.setting(task, "x", {"runs": [runs["x"], runs["y"]]}) == "width=8"
     assert rows.setting(task, "x", {"runs": [runs["x"]]}) == ""
     assert rows.setting(task, "y", {"runs": [runs["y"], runs["z"]]}) == ""
+    other = {"task_id": "o", "task": "another"}
+    assert rows.setting(task, "x", {"runs": [runs["x"], other]}) == task
+    assert rows.setting(task, "x", {"runs": [runs["x"], runs["y"], other]}) == f"{task}, width=8"
