@@ -207,7 +207,20 @@ class Section:
         return bool((visits["metric"].str.startswith("energy_j") & (visits["task_id"] == self.task_id)).any())
 
     def _seconds(self, id: str, metric: str, ratio: Effect) -> float | None:
-        return self._medians.get((id, metric, ratio.note.partition(" form")[0]))
+        found = self._medians.get((id, metric, ratio.note.partition(" form")[0]))
+        return found * self._longer(id) if found is not None and metric == "train_s" else found
+
+    def _longer(self, id: str) -> float:
+        """Mean training steps of all seeds over those of the seed that was timed, as the ratio has them."""
+        try:
+            steps = self.table.counted(id, "train_steps")
+        except Missing:
+            return 1.0
+        visits = self.table.visits
+        timed = visits.loc[(visits["arm"] == id) & (visits["metric"] == "train_s"), "seed"]
+        if timed.nunique() != 1 or not steps.get(int(timed.iloc[0])):
+            return 1.0
+        return sum(steps.values()) / len(steps) / steps[int(timed.iloc[0])]
 
     @cached_property
     def _medians(self) -> dict[Any, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.collect import as_table
+from reports.judging.arms import Section
 from reports.judging.effects import ACROSS_BOARDS, compute
 from reports.judging.joins import AGREE, agree
 from reports.judging.statistics import student, sum_of
@@ -130,6 +132,14 @@ def test_steps_that_differ_by_seed_enter_the_interval() -> None:
     wide, narrow = (math.log(i.high / i.low) for i in (found, alone))
     seeds = student(np.log(counts))
     assert wide > 10 * narrow and wide == pytest.approx(seeds.high - seeds.low, rel=0.05)
+
+
+def test_seconds_of_a_training_are_those_of_all_seeds() -> None:
+    """Rounds timed seed 0 with 40 steps; beside a ratio over all seeds stand the seconds of their mean of 50."""
+    rows = training({"a": [40, 50, 60], "b": [100] * 3})
+    section = SimpleNamespace(table=rows)
+    assert Section._longer(section, "a") == pytest.approx(50 / 40)  # type: ignore[arg-type]
+    assert Section._longer(section, "b") == Section._longer(section, "nobody") == 1.0  # type: ignore[arg-type]
 
 
 def test_intervals_of_a_product_cover() -> None:
