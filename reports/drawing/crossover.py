@@ -268,6 +268,8 @@ def _crossing(axes: Any, crossing: Crossing, color: str) -> None:
 def _label(axes: Any, curves: Sequence[Curve]) -> None:
     """A curve's name at its right end, and its crossings by their value."""
     short = labels.distinct([curve.name for curve in curves], 30)
+    if len({curve.name.partition("(")[0] for curve in curves}) == 1:  # one method: its knobs tell them apart
+        short = {name: told.partition("(")[2].removesuffix(")") or told for name, told in short.items()}
     spots = [(p.x, p.speedup.effect, "") for curve in curves for p in curve.points]
     found = [(c.x, 1.0, told(c)) for curve in curves for c in crossings(curve)]
     names = [(c.points[-1].x, c.points[-1].speedup.effect, short[c.name]) for c in curves if c.points]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,3 +137,13 @@ def test_an_interval_beyond_the_window_ends_in_an_arrow() -> None:
     axes = figure([wild], "length").axes[0]
     heads = {line.get_marker(): line.get_ydata()[0] for line in axes.lines if line.get_markersize() == 3.4}
     assert heads == {"v": axes.get_ylim()[0], "^": axes.get_ylim()[1]}
+
+
+def test_curves_of_one_method_are_called_by_their_knobs() -> None:
+    """The method stands in the caption; what differs is what a reader looks for."""
+    both = [replace(power(512.0, 0.5), name=f"kernel(form={form})") for form in ("csr", "bsr")]
+    texts = {text.get_text() for text in figure(both, "length").axes[0].texts}
+    assert {"form=csr", "form=bsr"} <= texts
+    mixed = [both[0], replace(both[1], name="other(form=bsr)")]
+    texts = {" ".join(text.get_text().split()) for text in figure(mixed, "length").axes[0].texts}
+    assert any(text.startswith("kernel") for text in texts)
