@@ -189,12 +189,12 @@ def reference_site(results: Path) -> int:
     from joulemark.reporting import write_page
 
     default, plan = (Plan({"plan": name}, results) for name in ("default", "full"))
+    whole = {card["key"] for card in json.loads(default.scope_text("all"))["cards"] if _planned(card)}
     for machine in reference_machines():
         records = once(read_packs(machine), plan)
         old = stale(records, (default, plan))
         scope = json.loads(plan.scope_text("all"))
         scope["reference"] = {"machine": machine, "stale": sorted(old)}
-        whole = {card["key"] for card in json.loads(default.scope_text("all"))["cards"] if _planned(card)}
         scope["cards"] = [
             {**card, "plan": "default"} if card["key"] in whole else card
             for card in scope["cards"]

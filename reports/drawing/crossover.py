@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reports.drawing import labels
+from reports.drawing.linenames import is_number
 from reports.drawing.palette import COLUMN, INK, log_ticks, marks_of, pyplot
 from reports.judging.arms import Section
 from reports.judging.statistics import Interval
@@ -154,7 +155,7 @@ def _knobs(section: Section, arm: str) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return float(value) if is_number(value) else None
 
 
 def _name(section: Section, arm: str, label: str, knob: str) -> str:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reports.judging.table import Table
-from reports.judging.verdicts import UNTESTED, judge_check
+from reports.judging.verdicts import UNTESTED, is_own, judge_check
 from reports.notation import Words, compact, long_name, place, words
 
 #: Beyond so many units an axis ends; what lies further is drawn at the edge with an arrow.
@@ -145,8 +145,7 @@ def forest(table: Table, card: Mapping[str, Any], rows: Sequence[Mapping[str, An
         drawn = tuple(
             make_row(table, check, row, card["grade"]) for check, row in zip(checks, mine, strict=True)
         )
-        own = bool(claim.get("own")) or "paper" not in card  # a study has nobody's claims but ours
-        built = bool(claim.get("by_construction"))
+        own, built = is_own(card, claim), bool(claim.get("by_construction"))
         verdict = mine[0]["claim_verdict"] if mine else UNTESTED
         groups.append(Group(claim["id"], claim["says"], verdict, own, built, drawn))
     for sign, checks in (card.get("controls") or {}).items():

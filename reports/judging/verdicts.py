@@ -15,7 +15,7 @@ from reports.judging.settling import USUAL, Settling, settling
 from reports.judging.statistics import p_value
 from reports.judging.table import Missing, Table
 
-__all__ = ["COLUMNS", "HOLDS", "SHORT", "UNCLEAR", "UNTESTED", "judge", "judge_card", "judge_check"]
+__all__ = ["COLUMNS", "HOLDS", "SHORT", "UNCLEAR", "UNTESTED", "is_own", "judge", "judge_card", "judge_check"]
 #: Columns of verdicts.parquet, one row a check (a claim that is not tested has one row).
 COLUMNS = (
     "paper", "family", "claim", "check", "verdict", "direction", "grade", "effect", "low", "high", "threshold", "n",
@@ -58,7 +58,7 @@ def _judge_claim(
         "grade": card["grade"],
         "claim": claim["id"],
         "says": claim["says"],
-        "own": bool(claim.get("own")) or "paper" not in card,  # a study has nobody's claims but ours
+        "own": is_own(card, claim),
         "by_construction": claim.get("by_construction", False),
         "reported": str((claim.get("reported") or {}).get("value", "")),
         "reported_where": str((claim.get("reported") or {}).get("where", "")),
@@ -90,6 +90,11 @@ def _judge_claim(
         if failed and verdict == UNCLEAR:
             check["settle"] = "the control must come out first"
     return [{**common, "check": at, **check, "claim_verdict": verdict} for at, check in enumerate(checks)]
+
+
+def is_own(card: Mapping[str, Any], claim: Mapping[str, Any]) -> bool:
+    """Whether a claim is a question of our own: a study has nobody's claims but ours."""
+    return bool(claim.get("own")) or "paper" not in card
 
 
 def together(verdicts: list[str]) -> str:
