@@ -87,8 +87,10 @@ def _ids(side: Any) -> list[str]:
     return list(side) if isinstance(side, list) else [side] if isinstance(side, str) else []
 
 
-def _runs(check: Mapping[str, Any], card: Card, resolver: Resolver, where: str) -> list[CardRun]:
-    """The runs of the check's task; a card with several tasks must say `on`."""
+def _runs(
+    check: Mapping[str, Any], card: Card, resolver: Resolver, where: str, several: bool = False
+) -> list[CardRun]:
+    """The runs of the check's task; a card with several tasks must say `on`, and which setting unless `several`."""
     on = check.get("on")
     runs = card.runs
     if on:
@@ -103,7 +105,7 @@ def _runs(check: Mapping[str, Any], card: Card, resolver: Resolver, where: str) 
         if not runs:
             raise InputError(f"{where}.on: no run of this card has {task} with {knobs}")
     settings = {run.arms[0].task_id for run in runs}
-    if len(settings) > 1:
+    if len({run.task for run in runs} if several else settings) > 1:
         names = sorted({f"{run.task} {run.task_knobs}" for run in runs})
         raise InputError(f"{where}: this card runs {len(names)} settings of tasks: say `on: {{task: knobs}}`")
     return runs

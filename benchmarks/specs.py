@@ -86,7 +86,13 @@ def _card(plan: Plan, card: Any, arms: set[str]) -> dict[str, Any]:
         "target": card.scope,
         **plan.claims_of[card.key],
         "figures": [
-            {**figure, "arms": [arm for arm in figure["arms"] if arm in arms]}
+            {
+                **figure,
+                "arms": [arm for arm in figure["arms"] if arm in arms],
+                "settings": [
+                    {**one, "arms": [arm for arm in one["arms"] if arm in arms]} for one in figure["settings"]
+                ],
+            }
             for figure in plan.figures_of[card.key]
         ],
         "runs": [

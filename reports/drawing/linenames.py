@@ -18,9 +18,13 @@ def line_name(table: Table, spec: Mapping[str, Any], arm: str) -> str:
         if _differs(name, value, mine["method"], arms)
     }
     alone = len({other["method"] for other in arms}) == 1
-    if alone and len(kept) == 1:  # its values alone tell lines apart
+    if len(kept) == 1:
         ((name, value),) = kept.items()
-        return _short(table, value, [other["knobs"].get(name) for other in arms])
+        if alone or isinstance(
+            value, Mapping
+        ):  # its values alone tell lines apart; a cell has a name of its own
+            own = [other for other in arms if other["method"] == mine["method"]]
+            return _short(table, value, [other["knobs"].get(name) for other in own])
     parts = [f"{name}={_told(table, value)}" for name, value in kept.items()]
     return f"{mine['method']}({', '.join(parts)})" if parts else str(mine["method"])
 

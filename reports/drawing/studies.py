@@ -64,8 +64,9 @@ def _figures(table: Table, card: Mapping[str, Any], sections: Sequence[Section])
 
 def break_even(spec: Mapping[str, Any], sections: Sequence[Section]) -> list[crossover.Curve]:
     """Speed-up curves of the figure's own cells."""
+    (setting,) = spec["settings"]  # a break-even has one; the planner sees to that
     for section in sections:
-        if (section.task_id, section.baseline) != (spec["task_id"], spec["baseline"]):
+        if (section.task_id, section.baseline) != (setting["task_id"], setting["baseline"]):
             continue
         mine = replace(section, arm_ids=[arm for arm in section.arm_ids if arm in spec["arms"]])
         if "workload" in spec["x"]:

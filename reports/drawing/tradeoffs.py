@@ -1,13 +1,14 @@
 """Trade-offs as a study draws them: one number against another, a line a method, intervals on both axes.
 
-A card says which: `x` and `y` are effects as in a check (a metric, minus or over the baseline), or x is a knob.
+A card says which: `x` and `y` are effects as in a check (a metric, minus or over the baseline), or x is a knob
+of the method or of the task.
 Points of one method that differ in numbers alone are joined; every point is a cell of the card.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,19 +72,17 @@ def trade_off(table: Table, spec: Mapping[str, Any]) -> TradeOff:
 
     Args:
         table: the scope's.
-        spec: an entry of the card's `figures` with `task`, `task_id`, `baseline` and `arms` filled in.
+        spec: an entry of the card's `figures` with `task`, `arms` and `settings` filled in.
     """
     found: dict[str, list[Dot]] = {}
     absent: dict[str, str] = {}
     band, basis = 0.0, ""
     known = table.metric(spec["task"], spec["y"]["metric"])
-    factor = words(_scale(spec["y"]), spec["y"]["metric"], known).factor
-    for arm in spec["arms"]:
-        if arm not in table.arms or (arm == spec["baseline"] and "knob" in spec["x"]):
-            continue
+    factor = words(_scale(spec["y"]), spec["y"]["metric"], known).factor * float(spec["y"].get("times", 1.0))
+    for one, arm in _places(table, spec):
         label = table.arms[arm]["label"]
         try:
-            x, y = _x(table, spec, arm), _effect(table, spec, spec["y"], arm)
+            x, y = _x(table, one, arm), _effect(table, one, spec["y"], arm)
         except Missing as missing:
             absent[label] = str(missing)
             continue
@@ -101,11 +100,23 @@ def trade_off(table: Table, spec: Mapping[str, Any]) -> TradeOff:
         level=level,
         band=band * (factor if level == 0.0 else 1.0),
         absent=absent,
-        knob="knob" in spec["x"],
+        knob="knob" in spec["x"] or "task" in spec["x"],
     )
 
 
+def _places(table: Table, spec: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every cell with the setting of the task in which it stands: (the figure there, arm)."""
+    level = _level(spec["y"]) is not None  # the baseline is its own level
+    without = "knob" in spec["x"] or ("task" in spec["x"] and level)
+    for setting in spec["settings"]:
+        for arm in setting["arms"]:
+            if arm in table.arms and not (without and arm == setting["baseline"]):
+                yield {**spec, **setting}, arm
+
+
 def _x(table: Table, spec: Mapping[str, Any], arm: str) -> Interval:
+    if spec.get("at") is not None:
+        return exact([float(spec["at"])])
     knob = spec["x"].get("knob")
     if knob is None:
         return _scaled(_effect(table, spec, spec["x"], arm).interval, float(spec["x"].get("times", 1.0)))
@@ -144,8 +155,8 @@ def _axis(table: Table, spec: Mapping[str, Any], axis: str, basis: str) -> str:
     given = spec[axis]
     if given.get("label"):
         return str(given["label"])
-    if "knob" in given:
-        return str(given["knob"]).replace("_", " ")
+    if "knob" in given or "task" in given:
+        return str(given.get("knob") or given["task"]).replace("_", " ")
     name = shorten(long_name(given["metric"]), 34)
     if "over" in given:
         return f"{name}, {TIMES} baseline ({basis})"

@@ -48,6 +48,16 @@ def test_lines_of_one_method_are_called_by_what_differs() -> None:
     assert names(table) == ["baseline(lr=2.0)", "baseline(budget=0.0)", "mono_forward"]
 
 
+def test_a_line_that_keeps_a_cell_alone_is_called_by_it_beside_other_methods() -> None:
+    mono = {"method": "mono_forward", "knobs": {"budget": 4.0}}
+    table = Arms(
+        a=("layer_probe", {"start": baseline(), "layer": 1}),
+        b=("layer_probe", {"start": mono, "layer": 1}),
+        c=("goodness_probe", {"start": {"method": "forward_forward", "knobs": {}}, "layer": 1}),
+    )
+    assert names(table) == ["baseline", "mono_forward", "goodness_probe"]
+
+
 def test_what_is_empty_or_a_number_is_no_part_of_a_name() -> None:
     table = Arms(
         a=("cascade", {"by": "checker", "threshold": None, "weak": None}),
@@ -60,18 +70,24 @@ def test_what_is_empty_or_a_number_is_no_part_of_a_name() -> None:
     assert names_of[0] == "checker" and "baseline(width=24)" in names_of[3]
 
 
-def test_dots_are_effects_on_the_baseline(content: Content) -> None:
-    section = next(one for one in content.sections if len(one.arm_ids) > 2)
-    spec = {
+def figure_of(section: Any, x: dict[str, Any], y: dict[str, Any], at: float | None = None) -> dict[str, Any]:
+    arms = list(dict.fromkeys([section.baseline, *section.arm_ids]))
+    place = {"task_id": section.task_id, "baseline": section.baseline, "arms": arms, "at": at}
+    return {
         "id": "all",
         "says": "All",
         "task": section.task,
-        "task_id": section.task_id,
-        "baseline": section.baseline,
-        "arms": section.arm_ids,
-        "x": {"metric": "nonzero", "over": "baseline"},
-        "y": {"metric": section.metric["name"], "minus": "baseline"},
+        "arms": arms,
+        "settings": [place],
+        "x": x,
+        "y": y,
     }
+
+
+def test_dots_are_effects_on_the_baseline(content: Content) -> None:
+    section = next(one for one in content.sections if len(one.arm_ids) > 2)
+    y = {"metric": section.metric["name"], "minus": "baseline"}
+    spec = figure_of(section, {"metric": "nonzero", "over": "baseline"}, y)
     drawn = tradeoffs.trade_off(content.table, spec)
     dots = {dot.label: dot for line in drawn.lines for dot in line.dots}
     arms = {arm.label: arm for arm in section.arms}
@@ -83,3 +99,22 @@ def test_dots_are_effects_on_the_baseline(content: Content) -> None:
     assert drawn.level == 0.0 and drawn.ylabel.endswith("points")
     axes = tradeoffs.figure(drawn).axes[0]
     assert axes.get_xlabel() and axes.get_ylabel() == drawn.ylabel
+
+
+def test_a_knob_of_the_task_spans_settings_each_with_its_own_baseline(content: Content) -> None:
+    few = many = next(
+        one for one in content.sections if len(one.arm_ids) > 2
+    )  # one setting, put at two places
+    metric = few.metric["name"]
+    parts = [figure_of(one, {"task": "depth"}, {"metric": metric}, at) for one, at in ((few, 2), (many, 8))]
+    arms = [arm for part in parts for arm in part["arms"]]
+    spec = {**parts[0], "arms": arms, "settings": [part["settings"][0] for part in parts]}
+    plain = tradeoffs.trade_off(content.table, spec)
+    xs = [dot.x.effect for line in plain.lines for dot in line.dots]
+    assert set(xs) == {2.0, 8.0} and plain.level is None
+    own = content.table.arms[few.baseline]["label"]
+    assert [dot.label for line in plain.lines for dot in line.dots].count(own) == 2
+    relative = tradeoffs.trade_off(content.table, {**spec, "y": {"metric": metric, "minus": "baseline"}})
+    assert own not in [dot.label for line in relative.lines for dot in line.dots]  # it is the level
+    thousand = tradeoffs.trade_off(content.table, {**spec, "y": {"metric": metric, "times": 1000.0}})
+    assert thousand.lines[0].dots[0].y.effect == pytest.approx(1000 * plain.lines[0].dots[0].y.effect)
