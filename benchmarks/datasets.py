@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.data.archives import DataError
+from benchmarks.data.archives import DataError, read_members
 from benchmarks.data.fetch import locate, manifest
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "DataError",
     "about",
     "austen",
+    "cifar10",
     "fashion_mnist",
     "locate",
     "mnist1d",
@@ -32,6 +33,10 @@ __all__ = [
     "state_of_the_union",
     "state_of_the_union_addresses",
 ]
+
+#: Bytes of an image of CIFAR-10 with its label, and of all of them.
+CIFAR_RECORD = 1 + 3 * 32 * 32
+CIFAR_BYTES = 60_000 * CIFAR_RECORD
 
 IDX_TYPES = {0x08: "u1", 0x0D: ">f4"}
 
@@ -76,6 +81,33 @@ def fashion_mnist(full: bool = False) -> dict[str, np.ndarray]:
         "test_x": _array("fashion-mnist-test-images.idx.xz"),
         "test_y": _array("fashion-mnist-test-labels.idx.xz"),
     }
+
+
+def cifar10() -> dict[str, np.ndarray]:
+    """CIFAR-10 (Krizhevsky, 2009): animals and vehicles in ten classes. Real data, which the user brings.
+
+    Returns:
+        train_x uint8 [50000, 3, 32, 32] (red, green and blue planes), train_y uint8 [50000] in 0-9,
+        test_x uint8 [10000, 3, 32, 32], test_y uint8 [10000], in the order of the authors' files.
+
+    Raises:
+        DataError: `cifar-10-binary.tar.gz` is in none of the folders that `locate` looks into.
+    """
+    import numpy as np
+
+    names = {"train": [f"data_batch_{number}.bin" for number in range(1, 6)], "test": ["test_batch.bin"]}
+    wanted = {name for part in names.values() for name in part}
+    path = locate("cifar-10-binary.tar.gz")
+    found = read_members(path, lambda name: name.rpartition("/")[2] in wanted, CIFAR_BYTES)
+    content = {name.rpartition("/")[2]: part for name, part in found.items()}
+    if set(content) != wanted or any(len(part) % CIFAR_RECORD for part in content.values()):
+        raise DataError(f"{path}: not the six files of whole records that CIFAR-10 consists of")
+    data = {}
+    for split, files in names.items():
+        rows = np.frombuffer(b"".join(content[name] for name in files), np.uint8).reshape(-1, CIFAR_RECORD)
+        data[f"{split}_x"] = rows[:, 1:].reshape(-1, 3, 32, 32).copy()
+        data[f"{split}_y"] = rows[:, 0].copy()
+    return data
 
 
 def state_of_the_union() -> dict[str, str]:

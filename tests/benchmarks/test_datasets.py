@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import lzma
 import struct
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 from benchmarks import datasets
 from benchmarks.data import fetch, rebuild
 from benchmarks.datasets import DataError
+from benchmarks.tasks.cifar_mlp import CifarMlp
 
 ROOT = Path(__file__).resolve().parents[2]
 VENDORED = ("fashion_mnist", "state_of_the_union", "austen", "mnist1d", "photos")
@@ -220,3 +223,51 @@ class TestRebuild:
         with pytest.raises(DataError, match="sha256 differs"):
             rebuild.main([str(tmp_path), "--out", str(tmp_path / "out")])
         assert list((tmp_path / "out").iterdir()) == []
+
+
+class TestCifar:
+    """On an archive of the authors' form, since the images themselves are the user's."""
+
+    def archive(self, folder, records=10_000, names=None):
+        random, path = np.random.default_rng(5), folder / "cifar-10-binary.tar.gz"
+        names = names or [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
+        parts = {name: random.integers(0, 10, (records, 3073), np.uint8) for name in names}
+        with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+            for name, rows in [("batches.meta.txt", np.zeros(3, np.uint8)), *parts.items()]:
+                info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+                info.size = rows.nbytes
+                tar.addfile(info, io.BytesIO(rows.tobytes()))
+        return path, parts
+
+    @pytest.fixture
+    def own(self, tmp_path, monkeypatch):
+        """A folder of the user's, whose archive is taken for the real one."""
+        monkeypatch.setattr(datasets, "locate", lambda name: tmp_path / name)
+        return tmp_path
+
+    def test_images_and_labels_in_the_order_of_the_files(self, own):
+        _, parts = self.archive(own)
+        data = datasets.cifar10()
+        assert data["train_x"].shape == (50_000, 3, 32, 32) and data["test_x"].shape == (10_000, 3, 32, 32)
+        second = parts["data_batch_2.bin"][7]
+        assert data["train_y"][10_007] == second[0]
+        assert np.array_equal(data["train_x"][10_007].ravel(), second[1:])
+        assert np.array_equal(data["test_y"], parts["test_batch.bin"][:, 0])
+        splits = CifarMlp(images=100).prepare()
+        assert {name: part["x"].shape for name, part in splits.items()} == {
+            "train": (100, 3072),
+            "valid": (5_000, 3072),
+            "test": (10_000, 3072),
+        }
+        assert np.array_equal(splits["valid"]["y"], data["train_y"][45_000:])
+
+    def test_a_file_that_is_missing_is_said(self, own):
+        self.archive(own, records=3, names=["data_batch_1.bin"])
+        with pytest.raises(DataError, match="six files of whole records"):
+            datasets.cifar10()
+
+    def test_nothing_fetches_it(self):
+        with pytest.raises(DataError, match="set JOULEMARK_DATA to a folder"):
+            datasets.cifar10()
+        item = fetch.entry("cifar-10-binary.tar.gz")
+        assert not (item.url or item.client or item.archive or item.system)

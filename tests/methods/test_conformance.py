@@ -26,7 +26,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import children, execute, scoring
+from benchmarks import children, datasets, execute, scoring
 from benchmarks.cards import read_yaml
 from benchmarks.index import STAGES
 from benchmarks.knobs import InputError, check_value
@@ -113,6 +113,14 @@ class Done:
         return self.world.system(self.spec)[0]
 
 
+def drawn_images() -> dict[str, np.ndarray]:
+    """What `datasets.cifar10` returns, at random."""
+    random = np.random.default_rng(0)
+    sizes = {"train": 50_000, "test": 10_000}
+    images = {f"{name}_x": random.integers(0, 256, (n, 3, 32, 32), np.uint8) for name, n in sizes.items()}
+    return images | {f"{name}_y": random.integers(0, 10, n, np.uint8) for name, n in sizes.items()}
+
+
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[House]:
     """A folder for all pairs, so that each baseline is trained once."""
@@ -121,6 +129,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Conf
         house = House(tmp_path_factory.mktemp("conformance"), index_folder(pytestconfig))
         for module in ("benchmarks.plan", "benchmarks.cards"):
             patch.setattr(f"{module}.ROOT", house.root)
+        patch.setattr(datasets, "cifar10", drawn_images)  # the user's own data is not here
         threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
         execute.settle()
         yield house
