@@ -13,10 +13,14 @@ from torch.nn.functional import cross_entropy
 from benchmarks.run import MethodError, Run
 from benchmarks.tasks.fashion_mlp import FashionMlp
 from methods.analysis.between_solutions import BetweenSolutions
+from methods.analysis.goodness_probe import GoodnessProbe
 from methods.analysis.layer_probe import LayerProbe
+from methods.analysis.other_order import OtherOrder
 from methods.analysis.temperature_scaling import TemperatureScaling, best_temperature
 from methods.analysis.weight_noise import WeightNoise
 from methods.base import Method
+from methods.bpfree.forward_forward import ForwardForward
+from methods.bpfree.goodness import goodness, normalised
 from methods.bpfree.local import frozen
 from methods.bpfree.mono_forward import MonoForward
 
@@ -134,3 +138,62 @@ def test_a_temperature_changes_no_answer_and_never_raises_the_loss() -> None:
     assert cross_entropy(after.double(), y) <= cross_entropy(before.double(), y)
     ratio = after / before
     assert torch.allclose(ratio, ratio[0, 0].expand_as(ratio), rtol=1e-3)
+
+
+def test_another_order_of_data_and_nothing_else() -> None:
+    seen: dict[str, list[torch.Tensor]] = {"own": [], "other": []}
+
+    def train(method: Method, into: list[torch.Tensor]) -> tuple[nn.Module, Run]:
+        run = make_run(method)
+        task, batches = run.task, type(run.task).batches
+
+        def watched(self: Any, run: Run, steps: int) -> Any:
+            for batch in batches(self, run, steps):
+                into.append(batch["y"].clone())
+                yield batch
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(task), "batches", watched)
+            return method.fit(network(), run), run
+
+    plain, own = train(Method(), seen["own"])
+    moved, other = train(OtherOrder(), seen["other"])
+    assert own.log.steps == other.log.steps and own.log.samples == other.log.samples
+    assert own.log.flops == other.log.flops
+    counts = {name: torch.cat(labels).bincount(minlength=10) for name, labels in seen.items()}
+    assert torch.equal(counts["own"], counts["other"])  # a whole pass: the same items
+    assert not torch.equal(torch.cat(seen["own"]), torch.cat(seen["other"]))
+    assert not torch.equal(plain.layers[0].weight, moved.layers[0].weight)
+    again, _ = train(OtherOrder(), [])
+    assert torch.equal(again.layers[0].weight, moved.layers[0].weight)
+
+
+def forward_forward() -> nn.Module:
+    method = ForwardForward()
+    return method.build(make_run(method))
+
+
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_one_layer_answers_by_its_own_goodness(layer: int) -> None:
+    net, x = forward_forward(), torch.randn(4, 784)
+    expected = []
+    for label in range(10):
+        h = net.with_label(x, torch.eye(10)[label].expand(4, -1))
+        for at, part in enumerate(list(net.layers)[:layer]):
+            h = part(normalised(h) if at else h).relu()
+        expected.append(goodness(h, "sum"))
+    method = GoodnessProbe(layer=layer)
+    torch.testing.assert_close(method.serve(net, make_run(method))(x), torch.stack(expected, 1))
+
+
+def test_all_layers_but_the_first_add_up_to_the_whole_answer() -> None:
+    net, x = forward_forward(), torch.randn(4, 784)
+    parts = [GoodnessProbe(layer=at).serve(copy.deepcopy(net), make_run(Method()))(x) for at in (2, 3)]
+    torch.testing.assert_close(sum(parts), net(x))
+
+
+def test_only_forward_forward_has_goodness() -> None:
+    with pytest.raises(MethodError, match="only a network of Forward-Forward"):
+        GoodnessProbe().serve(network(), make_run(Method()))
+    with pytest.raises(MethodError, match="3 hidden layers"):
+        GoodnessProbe(layer=4).serve(forward_forward(), make_run(Method()))
