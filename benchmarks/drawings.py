@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.cards import Card, CardRun
+from benchmarks.cards import Arm, Card, CardRun
 from benchmarks.knobs import InputError, check_names
 from benchmarks.resolver import Resolver
-from benchmarks.sides import _runs as runs_of
+from benchmarks.sides import _knob, _runs
 
 
 def resolve_figures(card: Card, resolver: Resolver) -> list[dict[str, Any]]:
@@ -20,7 +20,7 @@ def resolve_figures(card: Card, resolver: Resolver) -> list[dict[str, Any]]:
     found = []
     for number, figure in enumerate(card.raw.get("figures") or []):
         where = f"{card.path.name}: figures[{number}]"
-        runs = runs_of(figure, card, resolver, where, several="task" in figure["x"])
+        runs = _runs(figure, card, resolver, where, several="task" in figure["x"])
         arms = {arm.id: arm for run in runs for arm in (run.baseline, *run.arms)}
         if "methods" in figure:
             check_names(
@@ -29,31 +29,34 @@ def resolve_figures(card: Card, resolver: Resolver) -> list[dict[str, Any]]:
                 "method",
                 f"{where}.methods",
             )
-            arms = {id: arm for id, arm in arms.items() if _wanted(arm.method, figure["methods"])}
-        if "knob" in figure["x"] and not any(figure["x"]["knob"] in a.method["knobs"] for a in arms.values()):
-            knobs = {name for arm in arms.values() for name in arm.method["knobs"]}
+            arms = {id: arm for id, arm in arms.items() if _wanted(arm.method, figure["methods"], resolver)}
+        if "knob" in figure["x"]:
+            methods = {arm.method["method"] for arm in arms.values()}
+            entries = [
+                resolver.index["methods"][name] for name in methods if name in resolver.index["methods"]
+            ]
+            knobs = {knob["name"] for entry in entries for knob in entry["knobs"] or ()}
             check_names([figure["x"]["knob"]], knobs, "knob of these methods", f"{where}.x.knob")
         found.append(
             {
                 **figure,
                 "task": runs[0].task,
                 "arms": list(arms),
-                "settings": _settings(figure, runs, set(arms), where),
+                "settings": _settings(figure, runs, set(arms), resolver, where),
             }
         )
     return found
 
 
 def _settings(
-    figure: Mapping[str, Any], runs: Sequence[CardRun], wanted: set[str], where: str
+    figure: Mapping[str, Any], runs: Sequence[CardRun], wanted: set[str], resolver: Resolver, where: str
 ) -> list[dict[str, Any]]:
     """The settings of the task that a figure spans, each with the one baseline that its cells have.
 
-    `at` is the value of the task's knob where that is the figure's axis, else None.
+    `xs` is arm -> its value of the knob that is the axis, where it has one.
     """
-    knob = figure["x"].get("task")
-    if knob is not None:
-        check_names([knob], runs[0].task_knobs, "knob", f"{where}.x.task")
+    if "task" in figure["x"]:
+        check_names([figure["x"]["task"]], runs[0].task_knobs, "knob", f"{where}.x.task")
     groups: dict[str, list[CardRun]] = {}
     for run in runs:
         groups.setdefault(run.arms[0].task_id, []).append(run)
@@ -62,24 +65,34 @@ def _settings(
         baselines = {run.baseline.id for run in group}
         if len(baselines) > 1:
             raise InputError(f"{where}: its runs have {len(baselines)} baselines: a figure has one")
-        arms = {arm.id: arm for run in group for arm in (run.baseline, *run.arms)}
+        arms = [arm for run in group for arm in (run.baseline, *run.arms) if arm.id in wanted]
+        xs = {arm.id: _x(figure["x"], group[0], arm, resolver) for arm in arms}
         found.append(
             {
-                "at": group[0].task_knobs[knob] if knob else None,
                 "task_id": task_id,
                 "baseline": baselines.pop(),
-                "arms": [arm for arm in arms if arm in wanted],
+                "arms": list(xs),
+                "xs": {arm: x for arm, x in xs.items() if x is not None},
             }
         )
     return found
 
 
-def _wanted(method: Mapping[str, Any], methods: Mapping[str, Any]) -> bool:
+def _x(axis: Mapping[str, Any], run: CardRun, arm: Arm, resolver: Resolver) -> float | None:
+    """The number at which an arm stands on an axis that is a knob; None where it has none."""
+    value = run.task_knobs[axis["task"]] if "task" in axis else None
+    if "knob" in axis:
+        value = _knob(arm.method, axis["knob"], resolver.index["methods"].get(arm.method["method"]))
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _wanted(method: Mapping[str, Any], methods: Mapping[str, Any], resolver: Resolver) -> bool:
     """Whether a figure's `methods` name this one, with the knobs that they give (a list is any of them)."""
     if method["method"] not in methods:
         return False
+    entry = resolver.index["methods"].get(method["method"])
     for name, value in (methods[method["method"]] or {}).items():
         allowed = value if isinstance(value, list) else [value]
-        if method["knobs"].get(name) not in allowed:
+        if _knob(method, name, entry) not in allowed:
             return False
     return True

@@ -14,7 +14,7 @@ from typing import Any
 
 from reports.drawing import labels
 from reports.drawing.crossover import FEW
-from reports.drawing.linenames import is_number, line_name
+from reports.drawing.linenames import line_name
 from reports.drawing.palette import COLUMN, INK, log_ticks, marks_of, pyplot
 from reports.judging.effects import TIMED, Effect, compute
 from reports.judging.statistics import Interval, exact
@@ -106,24 +106,25 @@ def trade_off(table: Table, spec: Mapping[str, Any]) -> TradeOff:
 
 def _places(table: Table, spec: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """Every cell with the setting of the task in which it stands: (the figure there, arm)."""
-    level = _level(spec["y"]) is not None  # the baseline is its own level
-    without = "knob" in spec["x"] or ("task" in spec["x"] and level)
     for setting in spec["settings"]:
         for arm in setting["arms"]:
-            if arm in table.arms and not (without and arm == setting["baseline"]):
+            if arm in table.arms and (arm != setting["baseline"] or _has_place(spec, setting)):
                 yield {**spec, **setting}, arm
 
 
+def _has_place(spec: Mapping[str, Any], setting: Mapping[str, Any]) -> bool:
+    """Whether a baseline is drawn: not where it is its own level, nor where it lacks the knob of the axis."""
+    if "metric" in spec["x"]:
+        return True
+    return _level(spec["y"]) is None and setting["baseline"] in setting["xs"]
+
+
 def _x(table: Table, spec: Mapping[str, Any], arm: str) -> Interval:
-    if spec.get("at") is not None:
-        return exact([float(spec["at"])])
-    knob = spec["x"].get("knob")
-    if knob is None:
+    if "metric" in spec["x"]:
         return _scaled(_effect(table, spec, spec["x"], arm).interval, float(spec["x"].get("times", 1.0)))
-    value = table.arms[arm]["knobs"].get(knob)
-    if not is_number(value):
-        raise Missing(f"has no number for the knob {knob}")
-    return exact([float(value)])
+    if arm not in spec["xs"]:
+        raise Missing(f"has no number for the knob {spec['x'].get('knob')}")
+    return exact([spec["xs"][arm]])
 
 
 def _effect(table: Table, spec: Mapping[str, Any], axis: Mapping[str, Any], arm: str) -> Effect:

@@ -72,7 +72,8 @@ def test_what_is_empty_or_a_number_is_no_part_of_a_name() -> None:
 
 def figure_of(section: Any, x: dict[str, Any], y: dict[str, Any], at: float | None = None) -> dict[str, Any]:
     arms = list(dict.fromkeys([section.baseline, *section.arm_ids]))
-    place = {"task_id": section.task_id, "baseline": section.baseline, "arms": arms, "at": at}
+    xs = {} if at is None else dict.fromkeys(arms, float(at))
+    place = {"task_id": section.task_id, "baseline": section.baseline, "arms": arms, "xs": xs}
     return {
         "id": "all",
         "says": "All",
