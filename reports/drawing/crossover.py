@@ -2,7 +2,7 @@
 
 A curve is one method, a point of it one setting with the interval of its speed-up over rounds. Between settings
 log speed-up is taken to be linear in log x (or in x on a linear axis). The crossing is where the estimates' line
-meets 1, its interval the values of x at which the lines through the ends of the intervals meet 1: within it no
+meets 1 (a curve that stays within the indifference band on both sides wavers and crosses nothing), its interval the values of x at which the lines through the ends of the intervals meet 1: within it no
 setting is surely faster or slower. An end that is not reached among the settings is open.
 """
 
@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from reports.drawing import labels
 from reports.drawing.linenames import is_number
-from reports.drawing.palette import COLUMN, INK, log_ticks, marks_of, pyplot
+from reports.drawing.palette import COLUMN, INK, log_ticks, marks_of, pyplot, setting_ticks
 from reports.judging.arms import Section
+from reports.judging.effects import BANDS
 from reports.judging.statistics import Interval
 from reports.notation import TIMES, place, significant
-
-#: Up to so many settings are the ticks of the axis.
-FEW = 7
 
 
 @dataclass(frozen=True)
@@ -66,13 +64,13 @@ class Crossing:
 
 
 def crossings(curve: Curve) -> list[Crossing]:
-    """All places where the line through the estimates meets 1, by x."""
+    """All places where the line through the estimates meets 1 and leaves the indifference band, by x."""
     xs = [point.x for point in curve.points]
     middle = [point.speedup.effect for point in curve.points]
     lows = _meets(xs, [point.speedup.low for point in curve.points], curve.log)
     highs = _meets(xs, [point.speedup.high for point in curve.points], curve.log)
     found = []
-    for x, rising in _meets(xs, middle, curve.log):
+    for x, rising in _leaves(xs, middle, _meets(xs, middle, curve.log)):
         # where it rises, the upper ends meet 1 before the estimate does and the lower ones after it
         early, late = (highs, lows) if rising else (lows, highs)
         before = [at for at, up in early if up is rising and at <= x]
@@ -91,6 +89,17 @@ def _meets(xs: Sequence[float], ys: Sequence[float], log: bool) -> list[tuple[fl
             x = x0 * (x1 / x0) ** share if log else x0 + (x1 - x0) * share
             found.append((x, y1 > y0))
     return found
+
+
+def _leaves(
+    xs: Sequence[float], ys: Sequence[float], meets: Sequence[tuple[float, bool]]
+) -> Iterator[tuple[float, bool]]:
+    """Those meetings between which and the next ones, on one side at least, a point is outside the band."""
+    ends = [-math.inf, *(x for x, _ in meets), math.inf]
+    outside = [x for x, y in zip(xs, ys, strict=True) if abs(math.log(y)) > math.log1p(BANDS["latency_s"])]
+    for at, meeting in enumerate(meets):
+        if any(ends[at] <= x <= ends[at + 2] for x in outside):
+            yield meeting
 
 
 def by_knob(section: Section, knob: str, metric: str = "", log: bool = False) -> list[Curve]:
@@ -130,13 +139,18 @@ def _curves(
                 points.setdefault(key, []).append(At(x, inverse(number.ratio.interval)))
             elif "emulated" in number.reason:
                 emulated.setdefault(key, []).append(x)
-    keys = dict.fromkeys([*points, *emulated])
+    keys = [
+        key for key in dict.fromkeys([*points, *emulated]) if len(points.get(key, ())) > 1 or key in emulated
+    ]
+    methods = [name.partition("(")[0] for name, _ in keys]
     return [
         Curve(
-            *key, tuple(sorted(points.get(key, ()), key=lambda p: p.x)), tuple(sorted(emulated.get(key, ())))
+            method if methods.count(method) == 1 else name,  # as little as tells curves apart
+            family,
+            tuple(sorted(points.get((name, family), ()), key=lambda p: p.x)),
+            tuple(sorted(emulated.get((name, family), ()))),
         )
-        for key in keys
-        if len(points.get(key, ())) > 1 or key in emulated
+        for (name, family), method in zip(keys, methods, strict=True)
     ]
 
 
@@ -187,12 +201,7 @@ def figure(curves: Sequence[Curve], xlabel: str, families: Sequence[str] = ()) -
     marks = marks_of([*(families if alone else ()), *names])
     for curve, name in zip(curves, names, strict=True):
         _curve(axes, curve, marks[name])
-    settings = sorted(set(xs))
-    if len(settings) <= FEW:  # the settings themselves
-        ticks = _spaced(settings, axes.get_xlim(), log)
-        axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
-        axes.minorticks_off()
-    elif log:
+    if not setting_ticks(axes, xs, log) and log:
         log_ticks(axes.xaxis, *axes.get_xlim())
     log_ticks(axes.yaxis, low, high)
     axes.set_xlabel(xlabel)
@@ -204,17 +213,6 @@ def figure(curves: Sequence[Curve], xlabel: str, families: Sequence[str] = ()) -
               fontsize=6.0, color="#7a4a25")  # fmt: skip
     _label(axes, curves)
     return drawn
-
-
-def _spaced(settings: Sequence[float], ends: tuple[float, float], log: bool) -> list[float]:
-    """Settings whose numbers do not run into each other, from the left."""
-    scale: Callable[[float], float] = math.log if log else float
-    least = 0.075 * (scale(ends[1]) - scale(ends[0]))
-    kept: list[float] = []
-    for x in settings:
-        if not kept or scale(x) - scale(kept[-1]) >= least:
-            kept.append(x)
-    return kept
 
 
 def _window(curves: Sequence[Curve]) -> tuple[float, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY, INK, GREY = (
 )  # fmt: skip
 #: Width of a column, inches.
 COLUMN = 3.4
+#: Up to so many settings are the ticks of an axis.
+FEW_SETTINGS = 7
 #: A mark and a colour a series: neighbours differ in both, so that neither alone must tell them apart.
 MARKS = (
     ("o", BLUE), ("s", ORANGE), ("^", GREEN), ("D", PURPLE), ("v", AMBER), ("P", SKY), ("X", INK), ("p", GREY),
@@ -51,3 +54,22 @@ def log_ticks(axis: Any, low: float, high: float) -> None:
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def setting_ticks(axes: Any, xs: Sequence[float], log: bool) -> bool:
+    """Ticks at a few settings themselves, from the left, where their numbers do not run into each other.
+
+    False, and nothing done, where there are more than seven: then the axis has ticks of its own.
+    """
+    settings = sorted(set(xs))
+    if len(settings) > FEW_SETTINGS:
+        return False
+    scale: Callable[[float], float] = math.log if log else float
+    left, right = axes.get_xlim()
+    kept: list[float] = []
+    for x in settings:
+        if not kept or scale(x) - scale(kept[-1]) >= 0.075 * (scale(right) - scale(left)):
+            kept.append(x)
+    axes.set_xticks(kept, [f"{x:g}" for x in kept])
+    axes.minorticks_off()
+    return True

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.drawing import labels
-from reports.drawing.crossover import FEW
 from reports.drawing.linenames import line_name
-from reports.drawing.palette import COLUMN, INK, log_ticks, marks_of, pyplot
+from reports.drawing.palette import COLUMN, INK, log_ticks, marks_of, pyplot, setting_ticks
 from reports.judging.effects import TIMED, Effect, compute
 from reports.judging.statistics import Interval, exact
 from reports.judging.table import Missing, Table
@@ -210,10 +209,8 @@ def figure(drawn: TradeOff, order: Sequence[str] = ()) -> Any:
     for letter, axis, ends in (("x", axes.xaxis, wide), ("y", axes.yaxis, high)):
         if letter in drawn.log:
             log_ticks(axis, *ends)
-    settings = sorted({dot.x.effect for dot in dots})
-    if drawn.knob and len(settings) <= FEW:
-        axes.set_xticks(settings, [f"{x:g}" for x in settings])
-        axes.minorticks_off()
+    if drawn.knob:
+        setting_ticks(axes, [dot.x.effect for dot in dots], "x" in drawn.log)
     axes.set_xlabel(drawn.xlabel)
     axes.set_ylabel(drawn.ylabel)
     _name_lines(axes, drawn, marks)

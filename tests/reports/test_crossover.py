@@ -60,6 +60,20 @@ def test_always_slower_and_always_faster_have_no_crossing() -> None:
     assert crossings(power(1e6, 0.5)) == [] and crossings(power(1.0, 0.5)) == []
 
 
+def test_a_curve_that_wavers_around_one_crosses_nothing() -> None:
+    noise = (1.004, 0.997, 1.003, 0.999, 1.002)
+    assert crossings(Curve("m", "f", tuple(at(x, y) for x, y in zip(LENGTHS, noise, strict=True)))) == []
+    leaves = (
+        1.004,
+        0.997,
+        1.003,
+        1.2,
+        1.5,
+    )  # the last meeting leads out of the band, the one before it does not
+    (found,) = crossings(Curve("m", "f", tuple(at(x, y) for x, y in zip(LENGTHS, leaves, strict=True))))
+    assert found.rising and 256.0 < found.x < 512.0
+
+
 def test_a_curve_may_cross_twice() -> None:
     curve = Curve("m", "f", tuple(at(x, y) for x, y in zip(LENGTHS, (0.5, 2.0, 2.0, 1.5, 0.7), strict=True)))
     first, second = crossings(curve)
