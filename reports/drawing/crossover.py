@@ -2,8 +2,9 @@
 
 A curve is one method, a point of it one setting with the interval of its speed-up over rounds. Between settings
 log speed-up is taken to be linear in log x (or in x on a linear axis). The crossing is where the estimates' line
-meets 1 (a curve that stays within the indifference band on both sides wavers and crosses nothing), its interval the values of x at which the lines through the ends of the intervals meet 1: within it no
-setting is surely faster or slower. An end that is not reached among the settings is open.
+meets 1 (a curve that stays within the indifference band on both sides wavers and crosses nothing), its interval
+the values of x at which the lines through the ends of the intervals meet 1: within it no setting is surely faster
+or slower. An end that is not reached among the settings is open.
 """
 
 from __future__ import annotations
