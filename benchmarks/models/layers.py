@@ -104,7 +104,7 @@ def dense_bytes(tensor: Tensor) -> int:
     """Bytes of a tensor with zeros, in the cheaper of two stored forms.
 
     Dense, or a bit mask and the values that are not zero (the form in which equal bytes are compared in
-    Zhu and Gupta, 2017, section 4). A CSR file is larger than the mask below a density of 1/33.
+    Zhu and Gupta, 2017, section 5). A CSR file is larger than the mask below a density of 1/33.
     """
     dense = tensor.numel() * tensor.element_size()
     if tensor.ndim < 2:  # biases and scales are stored as they are: one that starts at zero is no pruning

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class AgentRouter(PairKnobs, Method):
     """Ask the strong agent where the weak one is expected to be right much less often than it.
 
-    Paper: RouteLLM (Ong et al., 2024), section 2: a win model P(strong better | q), and a threshold on it that
+    Paper: RouteLLM (Ong et al., 2024), section 3.1: a win model P(strong better | q), and a threshold on it that
         sends a wanted share of questions to the strong model, set on a calibration set; Hybrid LLM (Ding et al.,
         2024) for labels from the models' own answers instead of people's preferences.
     Deviations: one logistic regression an agent on `features` of the question (RouteLLM: similarity-weighted

@@ -21,7 +21,7 @@ ROUTE = 11
 class RandomAgentRouter(PairKnobs, Method):
     """Ask the strong agent with probability `share`, whatever the question.
 
-    Paper: the random router of RouteLLM (Ong et al., 2024), section 4: its success and its price lie on the line
+    Paper: the random router of RouteLLM (Ong et al., 2024), section 5: its success and its price lie on the line
         between the two agents (APGR 0.5).
     Deviations: none. A question's draw follows from the run's seed and the question alone.
     """

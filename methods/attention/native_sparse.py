@@ -19,10 +19,11 @@ class NativeSparse(Method):
     """A query reads a summary of every block, the blocks whose summaries it weighs most, and a window.
 
     Paper: NSA (Yuan et al., 2025), equations 5 to 12: o = sum over branches of gate * attention; compressed keys and
-        values by an MLP with positions within the block; blocks chosen by the weights of the compressed branch, the
-        first and the own one always; separate keys and values for each branch, sigmoid gates from the input.
+        values by an MLP with positions within the block; blocks chosen by the weights of the compressed branch,
+        first and local ones always; separate keys and values for each branch, sigmoid gates from the input.
     Deviations: blocks that are compressed are those that are chosen and do not overlap, the case in which the paper
-        takes the weights as they are; each key head has one query head. Keys are compressed before they are turned.
+        takes the weights as they are; each key head has one query head. The local block is the own one alone (paper:
+        two). Keys are compressed before they are turned.
     """
 
     block: int = knob(8, low=1, high=1024, help="tokens of a block")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Quest(Method):
     """Nothing is dropped; a step reads `budget` tokens: its own page, and the pages with the highest bound.
 
-    Paper: Quest (Tang et al., 2024), section 3.3 and algorithm 1: a page's score is sum_d max(q_d m_d, q_d M_d) with
+    Paper: Quest (Tang et al., 2024), section 3.4 and algorithm 1: a page's score is sum_d max(q_d m_d, q_d M_d) with
         the least m and the largest M of its keys, a bound of all q k in the page; the top k pages are read.
     Deviations: all layers choose, where the paper reads the first two densely (of two, none would be left). A
         prompt is read densely, as in the paper. by=random draws the pages instead: the control.

@@ -15,7 +15,7 @@ from methods.pruning.attached import attach, remove_lowest, share_of, train_on
 class Grasp(Method):
     """Prune once at initialisation so that the gradient flow is preserved, then train what is left.
 
-    Paper: GraSP (Wang, Zhang and Grosse, 2020), equation 8: S(-w) = -w * (H g), the first-order change of
+    Paper: GraSP (Wang, Zhang and Grosse, 2020): S(-w) = -w * (H g), the first-order change of
         g^T g when a weight is removed; those with the largest S go, over all layers.
     Deviations: one batch of the task's own order in place of ten items a class, and no temperature of 200 on
         the logits (the loss is the task's); the batch is taken from the training budget.

@@ -12,7 +12,8 @@ from methods.pruning.reconstruction import lowest_in_rows, prune_in_turn, usable
 class MagnitudePerRow(Method):
     """Remove the smallest weights of each output row of a trained model, without calibration or training.
 
-    Paper: none; the ablation "magnitude, per output" of Wanda (Sun et al., 2023), table 7.
+    Paper: none; the ablation "magnitude, per output" of Wanda (Sun et al., 2023), in its table of metrics and
+        comparison groups.
     Deviations: none.
     """
 

@@ -35,7 +35,7 @@ def divisible(module: nn.Module, group: int) -> bool:
 
 
 class StraightThrough(torch.autograd.Function):
-    """W -> M * W with gradient g + decay * (1 - M) * W (Zhou et al., 2021, equation 7); decay 0 is plain STE."""
+    """W -> M * W with gradient g + decay * (1 - M) * W (SR-STE, Zhou et al., 2021); decay 0 is plain STE."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, mask: Tensor, decay: float) -> Tensor:

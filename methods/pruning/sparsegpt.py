@@ -17,7 +17,7 @@ from methods.quantization.calibration import inverse_factor
 class Sparsegpt(Method):
     """Prune a trained model in one shot by second-order errors, layer by layer.
 
-    Paper: SparseGPT (Frantar and Alistarh, 2023), algorithm 1: with U^T U = H^-1, H = 2 X X^T damped by a hundredth
+    Paper: SparseGPT (Frantar and Alistarh, 2023), algorithm 1: with U^T U = H^-1, H = X X^T damped by a hundredth
         of its mean diagonal, a mask is chosen for each block of columns by the lowest w_p^2 / U_pp^2 (N:M: for
         each group of M columns, in each row), from weights as they are by then; column by column the removed
         weights' errors w_i / U_ii are passed on: w_k <- w_k - e_i U_ik for k > i.

@@ -16,7 +16,7 @@ from methods.pruning.nm import NmMask, divisible
 class SrSte(Method):
     """Keep the N largest of every M inputs in each forward pass; a straight-through gradient with a decay.
 
-    Paper: SR-STE (Zhou et al., 2021), equation 7: W <- W - lr (g(M * W) + decay (1 - M) * W). `decay` 0 is STE.
+    Paper: SR-STE (Zhou et al., 2021), its update: W <- W - lr (g(M * W) + decay (1 - M) * W). `decay` 0 is STE.
     Deviations: layers whose inputs do not divide by M stay dense (a first convolution with one channel); the
         recipe is AdamW, which divides the decay by the size of the gradient like everything else, so that the
         dose is not the paper's with SGD. There is no 2:4 kernel for CPUs: time is that of CSR or dense.
