@@ -36,6 +36,13 @@ STEP = 0.02
 OUTSIDE = "a cell outside this plan"
 
 
+#: What is expected of a control; where it does not come out, the card's claims say nothing.
+CONTROLS = {
+    "positive": "control: a known success, which must be seen",
+    "negative": "control: a known failure, which must be seen",
+}
+
+
 @dataclass(frozen=True)
 class Row:
     """One check, in units from its threshold; the numbers in its own unit stand beside it.
@@ -153,7 +160,7 @@ def forest(table: Table, card: Mapping[str, Any], rows: Sequence[Mapping[str, An
             row = judge_check(table, check, card)
             drawn = (make_row(table, check, row, card["grade"], control=True),)
             name = f"{sign} control" + (f" {number + 1}" if len(checks) > 1 else "")
-            groups.append(Group(name, f"{sign} control", row["verdict"], True, False, drawn))
+            groups.append(Group(name, CONTROLS[sign], row["verdict"], True, False, drawn))
     return Forest(card["key"], card["grade"], groups)
 
 
