@@ -25,7 +25,13 @@ def main() -> int:
         return 0
     spec = jobs.read_spec()
     if args.job == "data":
-        jobs.prepare_data(spec, args.out)
+        from benchmarks.data.archives import DataError
+
+        try:
+            jobs.prepare_data(spec, args.out)
+        except DataError as error:  # the user's to mend, not a programmer's: one line
+            print(error, file=sys.stderr)
+            return 1
         return 0
     if args.job == "train":
         return jobs.train_chunk(spec, args.out)

@@ -178,7 +178,7 @@ def _fetch(item: Entry, tried: list[str]) -> Path | None:
         sources.append(_from_archive)
     if item.url and not offline:
         sources.append(_from_address)
-    if offline and not item.archive:
+    if offline and not item.archive and (item.client or item.url):
         tried.append("no download, since JOULEMARK_OFFLINE is set")
     for source in sources:
         try:

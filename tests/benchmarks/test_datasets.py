@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import lzma
 import struct
 import subprocess
@@ -266,8 +267,18 @@ class TestCifar:
         with pytest.raises(DataError, match="six files of whole records"):
             datasets.cifar10()
 
-    def test_nothing_fetches_it(self):
+    def test_nothing_fetches_it(self, tmp_path):
         with pytest.raises(DataError, match="set JOULEMARK_DATA to a folder"):
             datasets.cifar10()
+        spec = json.dumps({"task": "cifar_mlp", "knobs": {}})
+        told = subprocess.run(
+            [sys.executable, "-m", "benchmarks", "data", "--out", str(tmp_path / "cifar.safetensors")],
+            input=spec,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        assert told.returncode == 1 and told.stderr.count("\n") == 1 and not list(tmp_path.glob("cifar*"))
+        assert told.stderr.startswith("cifar-10-binary.tar.gz: not found")
         item = fetch.entry("cifar-10-binary.tar.gz")
         assert not (item.url or item.client or item.archive or item.system)
