@@ -220,8 +220,8 @@ class Content:
 
     @cached_property
     def realised(self) -> list[measuring.Realised]:
-        """Nominal against realised saving, of models; an operator by itself has its crossover instead."""
-        return [point for point in measuring.realised(self.sections) if point.trained]
+        """Nominal against realised saving, of models."""
+        return measuring.realised(self.sections)
 
     @cached_property
     def floors(self) -> list[measuring.Floor]:

@@ -129,7 +129,6 @@ class Realised:
         by: which of them.
         saving: how many times less time it takes, with its interval.
         quality: what it costs in quality, in words; empty where the task has none.
-        trained: False for an operator on matrices that nobody trained, whose quality is nobody's.
     """
 
     label: str
@@ -141,13 +140,17 @@ class Realised:
     saving: Interval
     note: str
     quality: str = ""
-    trained: bool = True
 
 
 def realised(sections: Sequence[Section]) -> list[Realised]:
-    """Nominal against realised saving at the main workload; arms that promise nothing are left out."""
+    """Nominal against realised saving at the main workload; arms that promise nothing are left out.
+
+    An operator on matrices that nobody trained is, too: its quality is nobody's. It has its crossover instead.
+    """
     found = []
     for section in sections:
+        if not section.entry.get("trains", True):
+            continue
         for arm in section.arms:
             time = arm.times.get(f"latency_s@{section.main}")
             if arm.baseline or time is None or time.ratio is None:
@@ -170,7 +173,6 @@ def realised(sections: Sequence[Section]) -> list[Realised]:
                     saving,
                     time.ratio.note,
                     _quality(section, arm),
-                    bool(section.entry.get("trains", True)),
                 )  # fmt: skip
             )
     return found

@@ -120,7 +120,7 @@ def _margin(row: Row, verdict: str) -> float:
 
 def _promise(points: Sequence[Realised]) -> Iterator[Finding]:
     """The arm with the largest nominal saving, and what the clock sees of it."""
-    able = [point for point in points if point.trained and math.isfinite(point.saving.high)]
+    able = [point for point in points if math.isfinite(point.saving.high)]
     if not able:
         return
     point = max(able, key=lambda point: (point.nominal, point.saving.effect))

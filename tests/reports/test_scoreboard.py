@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import stats
 
 from reports.content import Content
 from reports.judging import scoreboard
-from reports.judging.measuring import Realised, failures, flags, floors, nulls
+from reports.judging.measuring import Realised, failures, flags, floors, nulls, realised
 from reports.judging.statistics import Interval
 from reports.judging.verdicts import HOLDS, UNCLEAR
 from reports.wording.findings import _promise
@@ -107,11 +108,18 @@ def test_a_claim_of_two_checks_has_the_larger_p(content: Content) -> None:
     assert found.p == max(row["p"] for row in rows) > 0.9
 
 
-def test_an_operator_on_random_matrices_is_no_promise() -> None:
+def test_an_operator_on_random_matrices_is_no_promise(content: Content) -> None:
     """Nobody trained it, so nobody knows what its error would cost."""
+    section = next(one for one in content.sections if realised([one]))
+    table = copy.copy(section.table)
+    table.scope = {**table.scope, "tasks": {section.task: {**section.entry, "trains": False}}}
+    assert realised([replace(section, table=table)]) == []
+
+
+def test_the_largest_promise_is_told_with_what_the_clock_sees() -> None:
     saving = Interval(18.0, 17.0, 19.0, 5, 4.0)
     model = Realised("model", "task", "pruning", "batch64", 10.0, "nonzero", saving, "")
-    (found,) = _promise([model, replace(model, label="operator", nominal=50.0, trained=False)])
+    (found,) = _promise([model, replace(model, label="other", nominal=5.0)])
     assert plain(found.sentence).startswith("model has 10")
 
 
