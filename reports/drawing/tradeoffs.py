@@ -261,7 +261,7 @@ def _draw_line(axes: Any, line: Line, mark: tuple[str, str], window: tuple[float
 
 def _name_lines(axes: Any, drawn: TradeOff, marks: Mapping[str, tuple[str, str]]) -> None:
     """Names beside the end of a line that lies furthest from the level; what finds no room stands in a legend."""
-    short = labels.distinct([line.name for line in drawn.lines], 28)
+    short = labels.distinct([line.name for line in drawn.lines], 32)
     spots = [(dot.x.effect, dot.y.effect, "") for line in drawn.lines for dot in line.dots]
     segments = [
         ((a.x.effect, a.y.effect), (b.x.effect, b.y.effect))
