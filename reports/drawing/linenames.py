@@ -12,21 +12,25 @@ def line_name(table: Table, spec: Mapping[str, Any], arm: str) -> str:
     """The method, with those of its knobs that are no numbers and differ: what one line keeps fixed."""
     mine = table.arms[arm]
     arms = [table.arms[other] for other in spec["arms"] if other in table.arms]
-    kept = {
-        name: value
-        for name, value in sorted(mine["knobs"].items())
-        if _differs(name, value, mine["method"], arms)
-    }
-    alone = len({other["method"] for other in arms}) == 1
+    kept = _kept(mine, arms)
     if len(kept) == 1:
         ((name, value),) = kept.items()
-        if alone or isinstance(
-            value, Mapping
-        ):  # its values alone tell lines apart; a cell has a name of its own
+        alone = len({other["method"] for other in arms}) == 1
+        # its values alone tell lines apart; so do cells, where no line keeps anything else
+        if alone or (isinstance(value, Mapping) and all(set(_kept(one, arms)) <= {name} for one in arms)):
             own = [other for other in arms if other["method"] == mine["method"]]
             return _short(table, value, [other["knobs"].get(name) for other in own])
     parts = [f"{name}={_told(table, value)}" for name, value in kept.items()]
     return f"{mine['method']}({', '.join(parts)})" if parts else str(mine["method"])
+
+
+def _kept(mine: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Knobs of an arm that its line keeps fixed and another line of the method has otherwise."""
+    return {
+        name: value
+        for name, value in sorted(mine["knobs"].items())
+        if _differs(name, value, mine["method"], arms)
+    }
 
 
 def _differs(name: str, value: Any, method: str, arms: Sequence[Mapping[str, Any]]) -> bool:

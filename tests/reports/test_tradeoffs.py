@@ -56,6 +56,13 @@ def test_a_line_that_keeps_a_cell_alone_is_called_by_it_beside_other_methods() -
         c=("goodness_probe", {"start": {"method": "forward_forward", "knobs": {}}, "layer": 1}),
     )
     assert names(table) == ["baseline", "mono_forward", "goodness_probe"]
+    other = Arms(
+        a=("sinks", {"start": baseline(), "window": 8}),
+        b=("sinks", {"start": mono, "window": 8}),
+        c=("quest", {"by": "bound"}),
+        d=("quest", {"by": "random"}),
+    )
+    assert names(other)[0] == "sinks(start=baseline)" and names(other)[2] == "quest(by=bound)"
 
 
 def test_what_is_empty_or_a_number_is_no_part_of_a_name() -> None:

@@ -168,7 +168,10 @@ def build(root: Path) -> Project:
         if path.name not in ("__init__.py", "base.py", "baseline.py"):
             path.unlink()
     (root / "benchmarks" / "data").mkdir()
-    for name in ("__init__.py", "archives.py"):  # the code that jobs import; the data itself stays where it is
+    for name in (
+        "__init__.py",
+        "archives.py",
+    ):  # the code that jobs import; the data itself stays where it is
         shutil.copy(ROOT / "benchmarks" / "data" / name, root / "benchmarks" / "data" / name)
     (root / "methods" / "blob").mkdir()
     (root / "benchmarks" / "papers").mkdir()
