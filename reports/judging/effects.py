@@ -158,14 +158,18 @@ def _relative_band(band: float, level: float) -> float:
 
 def _timed(table: Table, check: Mapping[str, Any]) -> Effect:
     metric = check["metric"]
-    logs, form, base, contended = table.rounds(check["of"], metric)
-    note = f"{form} form" + (", contended" if contended else "")
     other = check.get("over")
+    table.rounds(check["of"], metric)
     if other is None:
         raise Missing(f"{metric}: times are compared as ratios (`over:`) within a round")
-    below, _, other_base, more = table.rounds(other, metric)
-    if base != other_base:
+    table.rounds(other, metric)
+    common_bases = table.met(check["of"], metric) & table.met(other, metric)
+    if not common_bases:
         raise Missing("the two sides never met: they were timed beside different baselines")
+    bases = set(table.beside(check["of"], metric, common_bases).values())
+    logs, form, _, contended = table.rounds(check["of"], metric, bases)
+    below, _, _, more = table.rounds(other, metric, bases)
+    note = f"{form} form" + (", contended" if contended else "")
     agree_of(table, (check["of"], other), metric)
     common = sorted(set(logs) & set(below))
     if not common:

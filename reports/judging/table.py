@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -221,17 +222,32 @@ class Table:
             raise Missing(self.why(arm, metric))
         return dict(sorted(found.items()))
 
-    def rounds(self, arm: str, metric: str) -> tuple[dict[tuple[int, int], float], str, str, bool]:
-        """Log ratios to the baseline by (seed, round), the form they belong to, the baseline, and `contended`.
-
-        The fastest form by the mean over rounds stands for the cell.
-
-        Raises:
-            Missing: there is no visit with a ratio.
-        """
+    def beside(self, arm: str, metric: str, among: Container[str] | None = None) -> dict[int, str]:
+        """Seed -> the baseline cell beside which this one was timed; the commoner where two cards had it beside two."""
         part = self._visit_parts
         rows = part.rows(arm, metric)
         rows = rows[~np.isnan(part.floats("log_ratio", rows))]
+        pairs = zip(part.column("seed", rows), part.column("baseline", rows), strict=True)
+        counts = Counter((int(seed), str(base)) for seed, base in pairs if among is None or base in among)
+        return {seed: base for (seed, base), _ in reversed(counts.most_common())}
+
+    def met(self, arm: str, metric: str) -> set[str]:
+        """All baseline cells beside which a cell was timed."""
+        part = self._visit_parts
+        rows = part.rows(arm, metric)
+        return set(part.column("baseline", rows[~np.isnan(part.floats("log_ratio", rows))]))
+
+    def rounds(
+        self, arm: str, metric: str, among: Container[str] | None = None
+    ) -> tuple[dict[tuple[int, int], float], str, str, bool]:
+        """Log ratios to the baseline by (seed, round), the form they belong to, the baseline, and `contended`.
+
+        The fastest form by the mean over rounds stands for the cell; baselines that are not `among` do not count.
+        """
+        part, bases = self._visit_parts, set(self.beside(arm, metric, among).values())
+        rows = part.rows(arm, metric)
+        rows = rows[~np.isnan(part.floats("log_ratio", rows))]
+        rows = rows[np.array([one in bases for one in part.column("baseline", rows)], dtype=bool)]
         if not len(rows):
             raise Missing(self.why(arm, metric))
         forms, logs = np.array(part.column("form", rows)), part.floats("log_ratio", rows)

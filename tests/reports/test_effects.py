@@ -370,6 +370,28 @@ def test_times_of_the_whole_training() -> None:
     assert compute(rows, check("train_s", of="a", over="base")).interval.effect == pytest.approx(2.0)
 
 
+def test_a_cell_that_two_cards_timed_beside_different_baselines_meets_each_in_its_own_rounds() -> None:
+    rows = table(
+        rounds("base", [1.0] * 3),
+        rounds("a", [0.5] * 3),
+        rounds("base", [4.0] * 5, baseline="another"),
+        rounds("b", [8.0] * 5, baseline="another"),
+    )
+    halved = compute(rows, check("latency_s@batch1", of="a", over="base")).interval
+    doubled = compute(rows, check("latency_s@batch1", of="b", over="base")).interval
+    assert (halved.effect, halved.n) == (pytest.approx(0.5), 3)
+    assert (doubled.effect, doubled.n) == (pytest.approx(2.0), 5)
+
+
+def test_every_seed_may_have_a_baseline_of_its_own() -> None:
+    rows = []
+    for seed, level in enumerate((0.5, 0.6, 0.7)):
+        rows += [rounds("a", [level] * 4, seed=seed, baseline=f"base{seed}")]
+        rows += [rounds("base", [1.0] * 4, seed=seed, baseline=f"base{seed}")]
+    found = compute(table(*rows), check("latency_s@batch1", of="a", over="base"))
+    assert found.interval.n == 3 and found.interval.replicates == pytest.approx((0.5, 0.6, 0.7))
+
+
 def test_times_that_cannot_be_compared() -> None:
     rows = table(rounds("a", [0.5] * 5), rounds("b", [1.0] * 5, baseline="another"))
     with pytest.raises(Missing, match="the two sides never met: they were timed beside different baselines"):
