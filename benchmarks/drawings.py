@@ -21,7 +21,9 @@ def resolve_figures(card: Card, resolver: Resolver) -> list[dict[str, Any]]:
     for number, figure in enumerate(card.raw.get("figures") or []):
         where = f"{card.path.name}: figures[{number}]"
         if figure.get("kind") == "break-even" and "task" in figure["x"]:
-            raise InputError(f"{where}.x: a break-even has one setting of the task: x is a knob or a workload")
+            raise InputError(
+                f"{where}.x: a break-even has one setting of the task: x is a knob or a workload"
+            )
         runs = _runs(figure, card, resolver, where, several="task" in figure["x"])
         arms = {arm.id: arm for run in runs for arm in (run.baseline, *run.arms)}
         if "methods" in figure:
