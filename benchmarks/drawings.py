@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.cards import Arm, Card, CardRun
 from benchmarks.knobs import InputError, check_names
 from benchmarks.resolver import Resolver
-from benchmarks.sides import _knob, _runs
+from benchmarks.sides import knob_value, runs_of
 
 
 def resolve_figures(card: Card, resolver: Resolver) -> list[dict[str, Any]]:
@@ -24,7 +24,7 @@ def resolve_figures(card: Card, resolver: Resolver) -> list[dict[str, Any]]:
             raise InputError(
                 f"{where}.x: a break-even has one setting of the task: x is a knob or a workload"
             )
-        runs = _runs(figure, card, resolver, where, several="task" in figure["x"])
+        runs = runs_of(figure, card, resolver, where, several="task" in figure["x"])
         arms = {arm.id: arm for run in runs for arm in (run.baseline, *run.arms)}
         if "methods" in figure:
             check_names(
@@ -86,7 +86,7 @@ def _x(axis: Mapping[str, Any], run: CardRun, arm: Arm, resolver: Resolver) -> f
     """The number at which an arm stands on an axis that is a knob; None where it has none."""
     value = run.task_knobs[axis["task"]] if "task" in axis else None
     if "knob" in axis:
-        value = _knob(arm.method, axis["knob"], resolver.index["methods"].get(arm.method["method"]))
+        value = knob_value(arm.method, axis["knob"], resolver.index["methods"].get(arm.method["method"]))
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
@@ -97,6 +97,6 @@ def _wanted(method: Mapping[str, Any], methods: Mapping[str, Any], resolver: Res
     entry = resolver.index["methods"].get(method["method"])
     for name, value in (methods[method["method"]] or {}).items():
         allowed = value if isinstance(value, list) else [value]
-        if _knob(method, name, entry) not in allowed:
+        if knob_value(method, name, entry) not in allowed:
             return False
     return True

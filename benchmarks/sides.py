@@ -40,7 +40,7 @@ def _check(check: Mapping[str, Any], card: Card, resolver: Resolver, where: str)
     if "minus" in check and "over" in check:
         raise InputError(f"{where}: a check has `minus` or `over`, not both")
     check_effect(check, where)
-    runs = _runs(check, card, resolver, where)
+    runs = runs_of(check, card, resolver, where)
     metric = check["metric"].partition("@")[0]
     task = resolver.index["tasks"].get(runs[0].task)
     resolved = {
@@ -87,7 +87,7 @@ def _ids(side: Any) -> list[str]:
     return list(side) if isinstance(side, list) else [side] if isinstance(side, str) else []
 
 
-def _runs(
+def runs_of(
     check: Mapping[str, Any], card: Card, resolver: Resolver, where: str, several: bool = False
 ) -> list[CardRun]:
     """The runs of the check's task; a card with several tasks must say `on`, and which setting unless `several`."""
@@ -155,7 +155,7 @@ def _grid_side(side: Mapping[str, Any], runs: list[CardRun], resolver: Resolver,
         arm
         for arm in arms.values()
         if arm.method["method"] == name
-        and all(_knob(arm.method, knob, entry) in values for knob, values in typed.items())
+        and all(knob_value(arm.method, knob, entry) in values for knob, values in typed.items())
     ]
     if not found:
         raise InputError(f"{where}: no cell of this card is {name} with {knobs}")
@@ -165,9 +165,9 @@ def _grid_side(side: Mapping[str, Any], runs: list[CardRun], resolver: Resolver,
             arm
             for arm in found
             if all(
-                _knob(arm.method, knob, entry) == default or knob in typed or knob == "start"
+                knob_value(arm.method, knob, entry) == default or knob in typed or knob == "start"
                 for knob, default in defaults.items()
-                if not isinstance(_knob(arm.method, knob, entry), Mapping)
+                if not isinstance(knob_value(arm.method, knob, entry), Mapping)
             )
         ]
         varied = any(isinstance(value, list) for value in (knobs or {}).values())
@@ -188,7 +188,7 @@ def _as_list(value: Any) -> list[str]:
     return [value]
 
 
-def _knob(method: Mapping[str, Any], knob: str, entry: Mapping[str, Any] | None) -> Any:
+def knob_value(method: Mapping[str, Any], knob: str, entry: Mapping[str, Any] | None) -> Any:
     """A knob of a canonical method, with the default where the canonical form leaves it out."""
     if knob in method["knobs"]:
         return method["knobs"][knob]

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks import datasets
 from benchmarks.tasks.base import Recipe, knob
-from benchmarks.tasks.classification import TRAIN_STEP, Classifier
+from benchmarks.tasks.classification import Classifier
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,6 @@ class CifarMlp(Classifier):
     images: int = knob(TRAINED, low=64, high=TRAINED, help="training images")
     epochs: int = knob(30, low=1, high=100, help="passes over the training images")
 
-    workloads = {**Classifier.workloads, **TRAIN_STEP}
     offers = ("images",)
     train_cpu_s = 2600.0
     score_cpu_s = 3.0

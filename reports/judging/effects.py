@@ -159,14 +159,13 @@ def _relative_band(band: float, level: float) -> float:
 def _timed(table: Table, check: Mapping[str, Any]) -> Effect:
     metric = check["metric"]
     other = check.get("over")
-    table.rounds(check["of"], metric)
+    bases = table.met(check["of"], metric)
     if other is None:
         raise Missing(f"{metric}: times are compared as ratios (`over:`) within a round")
-    table.rounds(other, metric)
-    common_bases = table.met(check["of"], metric) & table.met(other, metric)
-    if not common_bases:
+    bases &= table.met(other, metric)
+    if not bases:
         raise Missing("the two sides never met: they were timed beside different baselines")
-    bases = set(table.beside(check["of"], metric, common_bases).values())
+    bases = table.beside(check["of"], metric, bases)
     logs, form, _, contended = table.rounds(check["of"], metric, bases)
     below, _, _, more = table.rounds(other, metric, bases)
     note = f"{form} form" + (", contended" if contended else "")

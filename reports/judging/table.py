@@ -222,20 +222,25 @@ class Table:
             raise Missing(self.why(arm, metric))
         return dict(sorted(found.items()))
 
-    def beside(self, arm: str, metric: str, among: Container[str] | None = None) -> dict[int, str]:
-        """Seed -> the baseline cell beside which this one was timed; the commoner where two cards had it beside two."""
+    def _timed(self, arm: str, metric: str) -> np.ndarray:
+        """Positions of the visits of a cell that have a ratio."""
         part = self._visit_parts
         rows = part.rows(arm, metric)
         rows = rows[~np.isnan(part.floats("log_ratio", rows))]
-        pairs = zip(part.column("seed", rows), part.column("baseline", rows), strict=True)
-        counts = Counter((int(seed), str(base)) for seed, base in pairs if among is None or base in among)
-        return {seed: base for (seed, base), _ in reversed(counts.most_common())}
+        if not len(rows):
+            raise Missing(self.why(arm, metric))
+        return rows
 
     def met(self, arm: str, metric: str) -> set[str]:
-        """All baseline cells beside which a cell was timed."""
-        part = self._visit_parts
-        rows = part.rows(arm, metric)
-        return set(part.column("baseline", rows[~np.isnan(part.floats("log_ratio", rows))]))
+        """All baseline cells beside which a cell was timed; Missing, where there is none."""
+        return set(self._visit_parts.column("baseline", self._timed(arm, metric)))
+
+    def beside(self, arm: str, metric: str, among: Container[str] | None = None) -> set[str]:
+        """Of each seed the baseline cell beside which it was timed; the commoner where two cards had it beside two."""
+        part, rows = self._visit_parts, self._timed(arm, metric)
+        pairs = zip(part.column("seed", rows), part.column("baseline", rows), strict=True)
+        counts = Counter((int(seed), str(base)) for seed, base in pairs if among is None or base in among)
+        return set({seed: base for (seed, base), _ in reversed(counts.most_common())}.values())
 
     def rounds(
         self, arm: str, metric: str, among: Container[str] | None = None
@@ -243,10 +248,11 @@ class Table:
         """Log ratios to the baseline by (seed, round), the form they belong to, the baseline, and `contended`.
 
         The fastest form by the mean over rounds stands for the cell; baselines that are not `among` do not count.
+
+        Raises:
+            Missing: there is no visit with a ratio.
         """
-        part, bases = self._visit_parts, set(self.beside(arm, metric, among).values())
-        rows = part.rows(arm, metric)
-        rows = rows[~np.isnan(part.floats("log_ratio", rows))]
+        part, bases, rows = self._visit_parts, self.beside(arm, metric, among), self._timed(arm, metric)
         rows = rows[np.array([one in bases for one in part.column("baseline", rows)], dtype=bool)]
         if not len(rows):
             raise Missing(self.why(arm, metric))

@@ -63,13 +63,8 @@ def test_always_slower_and_always_faster_have_no_crossing() -> None:
 def test_a_curve_that_wavers_around_one_crosses_nothing() -> None:
     noise = (1.004, 0.997, 1.003, 0.999, 1.002)
     assert crossings(Curve("m", "f", tuple(at(x, y) for x, y in zip(LENGTHS, noise, strict=True)))) == []
-    leaves = (
-        1.004,
-        0.997,
-        1.003,
-        1.2,
-        1.5,
-    )  # the last meeting leads out of the band, the one before it does not
+    # the last meeting leads out of the band, the one before it does not
+    leaves = (1.004, 0.997, 1.003, 1.2, 1.5)
     (found,) = crossings(Curve("m", "f", tuple(at(x, y) for x, y in zip(LENGTHS, leaves, strict=True))))
     assert found.rising and 256.0 < found.x < 512.0
 
